@@ -1,0 +1,360 @@
+"""The schema of a task spec and of a mixture: what may stand in the YAML.
+
+Only shape and types are checked here. Rules that span several keys live in `lint.py`, which works
+on the raw YAML and therefore knows the line of every key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+FieldType = Literal[
+    "text", "texts", "label", "number", "boxes", "points", "keypoints", "grounded_text",
+    "image", "mask", "segmentation", "depth", "normals",
+]  # fmt: skip
+Split = str
+"""`train`, `validation` and `test` have a meaning; other names may be evaluated by name."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+# ------------------------------------------------------------------------------------ sources
+
+
+class SourceBase(Strict):
+    root: str | None = None
+    """Folder that relative paths of the source and of image fields start from. Relative roots start
+    at the folder of the YAML file; `$NAME` and `~` are expanded."""
+
+
+class HfSource(SourceBase):
+    """A dataset of the Hugging Face hub, or local files/folders that `datasets.load_dataset` reads."""
+
+    type: Literal["hf"]
+    path: str
+    name: str | None = None
+    data_files: dict[str, str | list[str]] | None = None
+    revision: str | None = None
+    streaming: bool = False
+    splits: dict[Split, str]
+    """Our split -> the hub's split expression, e.g. `validation[:500]`."""
+
+
+class JsonSource(SourceBase):
+    """JSON lines (`.jsonl`), or one JSON document whose list of rows stands at key `records`."""
+
+    type: Literal["jsonl", "json"]
+    splits: dict[Split, str | list[str]]
+    records: str | None = None
+    join: Join | None = None
+
+
+class Join(Strict):
+    """Adds the keys of the row with the same `on` in another JSON file (same split) to each row."""
+
+    splits: dict[Split, str]
+    records: str | None = None
+    on: str
+
+
+class CsvSource(SourceBase):
+    type: Literal["csv"]
+    splits: dict[Split, str | list[str]]
+    delimiter: str = ","
+
+
+class ParquetSource(SourceBase):
+    type: Literal["parquet"]
+    splits: dict[Split, str | list[str]]
+
+
+class CocoFiles(Strict):
+    images: str
+    annotations: str
+
+
+class CocoSource(SourceBase):
+    """Official COCO JSON. Rows, `per: image`: {image, image_id, width, height, boxes, labels, areas,
+    captions, keypoints, masks}; `per: annotation`: one row an object with the same keys in the singular
+    {image, box, label, area, keypoints, mask, caption}. `crowd` annotations are left out."""
+
+    type: Literal["coco"]
+    kind: Literal["instances", "captions", "keypoints"]
+    per: Literal["image", "annotation"] = "image"
+    splits: dict[Split, CocoFiles]
+    min_area: float = 0.0
+
+
+class ImageFolderSource(SourceBase):
+    """`<split>/<class>/<image>`. Rows: {image, label}."""
+
+    type: Literal["imagefolder"]
+    splits: dict[Split, str]
+
+
+class FilesSource(SourceBase):
+    """One row for each file that matches a glob: {path, stem, name, folder}. Sibling files are named
+    in fields by a format string, e.g. `depth: "{folder}/{stem}_depth.png"`."""
+
+    type: Literal["files"]
+    splits: dict[Split, str | list[str]]
+
+
+class WebdatasetSource(SourceBase):
+    """Tar shards. Rows: {__key__, <extension>: bytes or decoded value}. Streaming only."""
+
+    type: Literal["webdataset"]
+    splits: dict[Split, str | list[str]]
+
+
+class PythonSource(SourceBase):
+    """A function `module_or_file.py:name` called as `function(split, **args)`; it returns a sequence
+    (`__len__` and `__getitem__`) of rows, or an iterable, which is then streamed."""
+
+    type: Literal["python"]
+    function: str
+    args: dict[str, Any] = {}
+    splits: dict[Split, str]
+
+
+class ToyboxSource(SourceBase):
+    """The built-in world: row i is a pure function of (kind, split, i). `kind` names a row maker."""
+
+    type: Literal["toybox"]
+    kind: str
+    image_size: int = 64
+    args: dict[str, Any] = {}
+    splits: dict[Split, int] = {"train": 1_000_000, "validation": 2000, "held_out": 2000}
+    """Rows a split. `held_out` shows only colour-shape pairs that `train` never has."""
+
+
+Source = Annotated[
+    HfSource | JsonSource | CsvSource | ParquetSource | CocoSource | ImageFolderSource | FilesSource
+    | WebdatasetSource | PythonSource | ToyboxSource,
+    Field(discriminator="type"),
+]  # fmt: skip
+
+# ------------------------------------------------------------------------------------- fields
+
+
+class FieldSpec(Strict):
+    """How one typed value is read from a row. `name: path` is shorthand for `name: {path: path}`."""
+
+    type: FieldType | None = None
+    """Default: the field's own name where that is a type (`image`, `depth`, ...; also `box` -> boxes,
+    `caption`/`question`/... -> text), else `text`."""
+    path: str | None = None
+    """Where the value stands in the row; default: the field's name. `a.b` goes down, `a[0]` indexes,
+    `a[].b` collects all elements into one value, `a[*]` makes one example for each element. A path
+    with braces is a format string over the row (`"{folder}/{stem}_depth.png"`)."""
+    format: str | None = None
+    """Boxes: xyxy (default), xywh, cxcywh, yxyx, with `normalized_` before it when in 0..1.
+    Mask: png, rle, polygon, bool. Segmentation: png. Depth: png, npy. Normals: rgb, npy.
+    Keypoints: coco. Text: none."""
+    unit_scale: float | None = None
+    """Raw number x unit_scale = the value's unit (depth PNG in mm: 0.001)."""
+    axes: tuple[str, str, str] | None = None
+    """Normals: the source's axes in terms of ours, e.g. ["x", "-y", "-z"]."""
+    names: list[str] | str | None = None
+    """Class or joint names by index, or a text file with one name a line."""
+    map: dict[str, str] | None = None
+    """Raw value (as text; booleans as true/false) -> text."""
+    labels: str | None = None
+    """Boxes and points: path of the label of each."""
+    image: str | None = None
+    """The image field whose frame a spatial value lives in; default: the first input image."""
+    default: Any = None
+    """Used where the row lacks the key; without it a missing key is a bad row."""
+
+
+class PromptSpec(Strict):
+    text: str
+    weight: float = Field(1.0, gt=0)
+
+
+class InputSpec(Strict):
+    images: list[str] = []
+    prompt: list[PromptSpec]
+    eval_prompt: str | None = None
+    """Default: the first prompt."""
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        value = [value] if isinstance(value, str) else value
+        return [{"text": p} if isinstance(p, str) else p for p in value] if isinstance(value, list) else value
+
+
+class TargetSpec(Strict):
+    """Exactly one of `field` and `template`."""
+
+    field: str | None = None
+    template: str | None = None
+    modality: FieldType | None = None
+    """What a prediction is read back as. Default: the field's type; `text` for templates."""
+    max_items: int | None = Field(None, ge=1)
+    order: Literal["given", "left_to_right", "largest_first", "random"] = "given"
+    sample: Literal["first", "random", "most_common"] = "random"
+    """Which of several strings (`texts`) is trained on; evaluation always takes the first."""
+    value_range: tuple[float, float] | None = None
+    """Depth: metres that become black and white. Number: the legal range."""
+    decimals: int = Field(1, ge=0, le=6)
+    """Number: digits after the point."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Longest answer in text tokens, EOS included; default: the set's decoder length."""
+
+
+class OptionsSpec(Strict):
+    """Closed answers: exactly one of `choices` (the same for all rows), `field` (a `texts` field, per
+    row) and `file` (one a line)."""
+
+    choices: list[str] | None = None
+    field: str | None = None
+    file: str | None = None
+    decode: Literal["rank", "constrain"] = "constrain"
+
+
+class GenerationSpec(Strict):
+    num_beams: int = Field(1, ge=1)
+    do_sample: bool = False
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    guidance_scale: float = Field(1.0, ge=1)
+    constrain: bool = True
+    """Only ids that the target's kind allows may be generated."""
+
+
+class MetricSpec(Strict):
+    name: str
+    references: str | None = None
+    """Field with the reference(s); default: the target."""
+    args: dict[str, Any] = {}
+
+
+class CheckSpec(Strict):
+    """A golden row: what it must render to. Location tokens are written `<loc_i>`."""
+
+    row: dict[str, Any]
+    prompt: str | None = None
+    target: str | None = None
+
+
+class SamplingSpec(Strict):
+    weight: float = Field(1.0, gt=0)
+
+
+# --------------------------------------------------------------------------------------- task
+
+
+class TaskSpec(Strict):
+    task: str
+    version: int = Field(1, ge=1)
+    description: str = ""
+    tags: list[str] = []
+    license: str | None = None
+    citation: str | None = None
+    source: Source
+    fields: dict[str, FieldSpec]
+    preprocess: list[dict[str, dict[str, Any]]] = []
+    """Ordered ops, each `name: {options}`."""
+    input: InputSpec
+    target: TargetSpec
+    options: OptionsSpec | None = None
+    generation: GenerationSpec = GenerationSpec()
+    postprocess: list[Literal["strip", "lowercase", "first_line"]] = []
+    metrics: list[MetricSpec] = []
+    """The first is the headline; default: those of the target's modality."""
+    sampling: SamplingSpec = SamplingSpec()
+    checks: list[CheckSpec] = []
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _field_shorthand(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: {"path": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
+
+    @field_validator("preprocess", mode="before")
+    @classmethod
+    def _op_shorthand(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        out = [{v: {}} if isinstance(v, str) else v for v in value]
+        return [{k: a or {} for k, a in v.items()} if isinstance(v, dict) else v for v in out]
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metric_shorthand(cls, value: Any) -> Any:
+        return [{"name": m} if isinstance(m, str) else m for m in value] if isinstance(value, list) else value
+
+    def field_type(self, name: str) -> FieldType:
+        """The type of a field, by declaration or by its name."""
+        return self.fields[name].type or NAMED_TYPES.get(name, "text")
+
+    @property
+    def modality(self) -> FieldType:
+        """What the task's answer is read back as."""
+        if self.target.modality:
+            return self.target.modality
+        if self.target.field:
+            kind = self.field_type(self.target.field)
+            return "text" if kind == "texts" else kind
+        return "text"
+
+
+NAMED_TYPES: dict[str, FieldType] = {
+    "image": "image", "mask": "mask", "segmentation": "segmentation", "depth": "depth",
+    "normals": "normals", "boxes": "boxes", "box": "boxes", "objects": "boxes", "points": "points",
+    "point": "points", "keypoints": "keypoints", "label": "label", "number": "number",
+}  # fmt: skip
+"""Field names that state their own type."""
+
+# ------------------------------------------------------------------------------------ mixture
+
+
+class RateSpec(Strict):
+    """Rate of a task before its weight. constant: 1; examples: rows; sqrt: sqrt(rows); groups: each
+    group gets its `share`, divided by sqrt(rows) inside. `temperature` T raises rates to 1/T; `cap`
+    bounds rows."""
+
+    by: Literal["constant", "examples", "sqrt", "groups"] = "constant"
+    temperature: float = Field(1.0, gt=0)
+    cap: int | None = Field(None, ge=1)
+
+
+class MixtureEntry(Strict):
+    """One of task (name or path), tag, mixture."""
+
+    task: str | None = None
+    tag: str | None = None
+    mixture: str | None = None
+    weight: float = Field(1.0, gt=0)
+    share: float | None = Field(None, gt=0, le=1)
+    """A fixed share of all examples; the rest is divided among the others by rate."""
+    group: str | None = None
+
+
+class MixtureSpec(Strict):
+    mixture: str
+    description: str = ""
+    citation: str | None = None
+    rate: RateSpec = RateSpec()
+    groups: dict[str, float] = {}
+    tasks: list[MixtureEntry]
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [
+            ({"tag": v[4:]} if v.startswith("tag:") else {"task": v}) if isinstance(v, str) else v for v in value
+        ]
+
+
+JsonSource.model_rebuild()
