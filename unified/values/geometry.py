@@ -247,7 +247,7 @@ class Geometry:
         c = self.content
         low = np.maximum(corners.min(axis=1), [c.x1, c.y1])
         high = np.minimum(corners.max(axis=1), [c.x2, c.y2])
-        kept: npt.NDArray[np.bool_] = ((high - low) > EDGE).all(axis=1)
+        kept: npt.NDArray[np.bool_] = np.logical_and.reduce(high - low > EDGE, axis=1)
         scores = None if boxes.scores is None else boxes.scores[kept]
         return Boxes(np.concatenate([low, high], axis=1)[kept], _pick(boxes.labels, kept), scores), kept
 
@@ -258,7 +258,7 @@ class Geometry:
         moved = self.map_xy(xy)
         c = self.content
         clipped = np.clip(moved, [c.x1, c.y1], [c.x2, c.y2])
-        inside: npt.NDArray[np.bool_] = (np.abs(moved - clipped) <= EDGE).all(axis=-1)
+        inside: npt.NDArray[np.bool_] = np.logical_and.reduce(np.abs(moved - clipped) <= EDGE, axis=-1)
         return clipped, inside
 
     def _move_keypoints(self, value: Keypoints) -> tuple[Keypoints, int]:

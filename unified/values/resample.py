@@ -39,7 +39,7 @@ class Axis:
     @property
     def unchanged(self) -> bool:
         """Whether the target is the source, pixel for pixel."""
-        return self.nearest() is None
+        return self.copies and self.nearest() is None
 
     def valid(self) -> npt.NDArray[np.bool_]:
         """(target,) bool: pixels whose centre lies in the content."""
@@ -79,19 +79,21 @@ def resample_nearest(pixels: npt.NDArray[np.generic], rows: Axis, columns: Axis)
 def resample_smooth(pixels: npt.NDArray[np.generic], rows: Axis, columns: Axis) -> npt.NDArray[np.float32]:
     """(h, w, c) -> (H, W, c) float32, antialiased bilinear, padding 0."""
     height, width, channels = pixels.shape
-    lines = _multiply(pixels.astype(np.float32).reshape(height, width * channels), rows)
+    lines = _multiply(pixels.reshape(height, width * channels), rows)
     # The product runs over the first axis, where a source pixel is one long contiguous row.
     turned = np.ascontiguousarray(lines.reshape(rows.target, width, channels).transpose(1, 0, 2))
     turned = _multiply(turned.reshape(width, rows.target * channels), columns)
     return np.ascontiguousarray(turned.reshape(columns.target, rows.target, channels).transpose(1, 0, 2))
 
 
-def _multiply(lines: npt.NDArray[np.float32], axis: Axis) -> npt.NDArray[np.float32]:
+def _multiply(lines: npt.NDArray[np.generic], axis: Axis) -> npt.NDArray[np.float32]:
+    """The axis's weights times `lines` (length, n), a block at a time, in float32."""
     if axis.unchanged:
-        return lines
+        return lines.astype(np.float32)
     out = np.zeros((axis.target, lines.shape[1]), np.float32)
     for start, first, weights in axis.blocks():
-        np.matmul(weights, lines[first : first + weights.shape[1]], out=out[start : start + len(weights)])
+        part = lines[first : first + weights.shape[1]].astype(np.float32, copy=False)
+        np.matmul(weights, part, out=out[start : start + len(weights)])
     return out
 
 
