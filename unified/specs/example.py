@@ -13,6 +13,11 @@ Rendered: TypeAlias = tuple["str | Value", ...]
 """A rendered template: strings and the spatial values (Boxes, Points, Keypoints) between them."""
 
 
+class BadRow(Exception):
+    """One row of the data cannot be used: an unreadable image, a missing key, an empty target. The
+    message is the reason. Loading skips the row, counts it and writes it down (never silently)."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One training or evaluation example.
