@@ -1,0 +1,155 @@
+"""Sample i of a run as a tokenised example, and what happens to rows that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unified.data.order import MixtureOrder
+from unified.errors import UserError
+from unified.sources.base import RowSource, RowStream
+from unified.sources.fields import read_fields
+from unified.specs.build import build_example
+from unified.specs.example import BadRow
+from unified.specs.load import LoadedTask
+from unified.tokenization.processor import Encoded, Processor
+
+MAX_BAD_IN_A_ROW = 100
+MAX_BAD_SHARE = 0.01
+
+
+class StreamedRows(RowSource):
+    """A stream behind the interface of random access: row n is the n-th row of the stream, which starts
+    over when it ends.
+
+    Rows must be asked for in nearly ascending order: the last `memory` rows are kept, and going further back
+    reads the stream again from its start. Every process reads the whole stream and uses its part, so
+    that order and resumption stay exact; what a stream cannot offer is a shuffle or a known length.
+    """
+
+    LENGTH = 2**40
+    """Stands for 'unknown' in the order of a mixture: a stream never completes an epoch."""
+
+    def __init__(self, stream: RowStream, memory: int = 4096) -> None:
+        self.stream = stream
+        self.root = stream.root
+        self.memory = memory
+        self._rows: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._iterator: Iterator[tuple[str, dict[str, Any]]] | None = None
+        self._next = 0
+
+    def __len__(self) -> int:
+        return self.LENGTH
+
+    def _read(self, index: int) -> tuple[str, dict[str, Any]]:
+        if index not in self._rows:
+            if self._iterator is None or index < self._next:
+                self._iterator, self._next = iter(self.stream), 0
+                self._rows.clear()
+            while self._next <= index:
+                item = next(self._iterator, None)
+                if item is None:
+                    if self._next == 0:
+                        raise UserError(f"{self.stream}: the stream has no rows")
+                    self._iterator = iter(self.stream)
+                    continue
+                self._rows[self._next] = item
+                self._rows.pop(self._next - self.memory, None)
+                self._next += 1
+        return self._rows[index]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._read(index)[1]
+
+    def key(self, index: int) -> str:
+        return self._read(index)[0]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task and its rows. `streamed`: rows come in the stream's own order."""
+
+    task: LoadedTask
+    source: RowSource
+
+    @property
+    def streamed(self) -> bool:
+        return isinstance(self.source, StreamedRows)
+
+    @classmethod
+    def of(cls, task: LoadedTask, source: RowSource | RowStream) -> TaskData:
+        return cls(task, StreamedRows(source) if isinstance(source, RowStream) else source)
+
+
+@dataclass(frozen=True)
+class SkippedRow:
+    """A row that gave no example, and why."""
+
+    task: str
+    row: int
+    key: str
+    reason: str
+
+
+class MixtureDataset:
+    """Sample i of a run, tokenised: `dataset[i] -> (Encoded, [SkippedRow, ...])`.
+
+    A row that cannot be used is replaced by the next one of the same task's permutation, so the result
+    remains a pure function of (seed, i). 100 bad rows in a row raise UserError.
+    """
+
+    def __init__(self, tasks: Sequence[TaskData], order: MixtureOrder, processor: Processor) -> None:
+        self.tasks = tasks
+        self.order = order
+        self.processor = processor
+
+    def __getitem__(self, index: int) -> tuple[Encoded, list[SkippedRow]]:
+        data, skipped = self.tasks[self.order.sample(index).task], []
+        while len(skipped) < MAX_BAD_IN_A_ROW:
+            sample = self.order.sample(index, attempt=len(skipped))
+            row = sample.ordinal if data.streamed else sample.row
+            key = f"row {row}"
+            try:
+                key = data.source.key(row)
+                values = read_fields(data.task, data.source[row], data.source)
+                example = build_example(
+                    data.task, values, key=key, rng=self.order.rng(sample), training=True,
+                    image_size=self.processor.image_size, target_size=self.processor.target_size,
+                )  # fmt: skip
+                return self.processor.encode(example, data.task), skipped
+            except BadRow as bad:
+                skipped.append(SkippedRow(data.task.name, row, key, str(bad)))
+        raise UserError(
+            f"{data.task.path}: {MAX_BAD_IN_A_ROW} rows in a row could not be used; the last was "
+            f"{skipped[-1].key}: {skipped[-1].reason}"
+        )
+
+
+@dataclass
+class SkipLog:
+    """Counts skipped rows by task and writes each one once to `path` (skipped.jsonl).
+
+    `record` raises UserError when more than 1 % of a task's rows have been skipped.
+    """
+
+    path: Path
+    rows: dict[str, int]
+    seen: dict[str, set[int]] = field(default_factory=dict)
+
+    def record(self, skipped: Sequence[SkippedRow]) -> None:
+        for row in skipped:
+            seen = self.seen.setdefault(row.task, set())
+            if row.row in seen:
+                continue
+            seen.add(row.row)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+            if len(seen) > MAX_BAD_SHARE * self.rows[row.task]:
+                raise UserError(
+                    f"{row.task}: {len(seen)} of {self.rows[row.task]} rows could not be used, more than "
+                    f"{MAX_BAD_SHARE:.0%}; the last was {row.key}: {row.reason}. All are listed in {self.path}"
+                )

@@ -1,0 +1,115 @@
+"""The micro-batches of each optimiser step, made by worker processes.
+
+Step s consumes samples [s * batch_size, (s + 1) * batch_size) whatever the number of ranks, micro-batches
+or workers. Inside a step, samples are sorted by what is known of their shape from the task alone (dense
+target? how many images?), cut into as many global micro-batches as there are accumulation steps, and each of
+those is striped over the ranks: little padding, equal work, and no rank needs another's data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch.utils.data import DataLoader, Dataset
+
+from unified.data.collate import Batch, collate
+from unified.data.dataset import MixtureDataset, SkippedRow
+from unified.errors import UserError
+from unified.values.types import DENSE_TYPES
+
+
+@dataclass(frozen=True)
+class _Item:
+    """What a worker sends: a micro-batch, or the message of the error that stopped it."""
+
+    batch: Batch | None
+    skipped: list[SkippedRow]
+    error: str | None = None
+
+
+class _MicroBatches(Dataset[_Item]):
+    """Item n is micro-batch n % accumulation of step n // accumulation, for one rank."""
+
+    def __init__(
+        self, data: MixtureDataset, batch_size: int, micro_batch: int, rank: int, world: int, length_power: float
+    ) -> None:
+        self.data, self.batch_size, self.micro_batch = data, batch_size, micro_batch
+        self.rank, self.world, self.length_power = rank, world, length_power
+        self.accumulation = batch_size // (micro_batch * world)
+        self.shapes = [
+            (t.task.spec.modality in DENSE_TYPES, len(t.task.spec.input.images), i)
+            for i, t in enumerate(data.tasks)
+        ]
+
+    def samples(self, step: int, micro: int) -> list[int]:
+        """Indices of the samples in this rank's micro-batch."""
+        start = step * self.batch_size
+        tasks = self.data.order.task_of(start, start + self.batch_size)
+        order = sorted(range(self.batch_size), key=lambda i: (self.shapes[tasks[i]], i))
+        width = self.micro_batch * self.world
+        return [start + i for i in order[micro * width : (micro + 1) * width][self.rank :: self.world]]
+
+    def __getitem__(self, n: int) -> _Item:
+        try:
+            pairs = [self.data[i] for i in self.samples(*divmod(n, self.accumulation))]
+        except UserError as error:
+            return _Item(None, [], str(error))
+        batch = collate([encoded for encoded, _ in pairs], self.length_power)
+        return _Item(batch, [row for _, skipped in pairs for row in skipped])
+
+
+class StepLoader:
+    """Iterates over (step, this rank's micro-batches, rows skipped on the way).
+
+    batch_size: examples of one optimiser step over all ranks; micro_batch: examples of one forward pass on
+    one rank. batch_size must be a multiple of micro_batch x world (UserError). workers: processes that read and
+    tokenise ahead (0: none). `wait`: seconds that the last step spent waiting for data.
+    """
+
+    def __init__(
+        self,
+        data: MixtureDataset,
+        *,
+        batch_size: int,
+        micro_batch: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        start_step: int = 0,
+        steps: int,
+        length_power: float = 0.0,
+    ) -> None:
+        if batch_size % (micro_batch * world):
+            raise UserError(
+                f"data.batch_size: {batch_size} examples a step do not divide into micro-batches of "
+                f"{micro_batch} on {world} rank(s); make it a multiple of {micro_batch * world}"
+            )
+        self.items = _MicroBatches(data, batch_size, micro_batch, rank, world, length_power)
+        self.accumulation = self.items.accumulation
+        self.start_step, self.steps, self.workers = start_step, steps, workers
+        self.wait = 0.0
+
+    def __iter__(self) -> Iterator[tuple[int, list[Batch], list[SkippedRow]]]:
+        first, last = self.start_step * self.accumulation, self.steps * self.accumulation
+        loader: DataLoader[_Item] = DataLoader(
+            self.items,
+            batch_size=None,
+            sampler=range(first, last),  # type: ignore[arg-type]
+            num_workers=self.workers,
+            prefetch_factor=max(2, self.accumulation) if self.workers else None,
+        )
+        items = iter(loader)
+        for step in range(self.start_step, self.steps):
+            started = time.perf_counter()
+            micro = [next(items) for _ in range(self.accumulation)]
+            self.wait = time.perf_counter() - started
+            for item in micro:
+                if item.error is not None:
+                    raise UserError(item.error)
+            yield (
+                step,
+                [item.batch for item in micro if item.batch is not None],
+                [row for item in micro for row in item.skipped],
+            )
