@@ -3,69 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from unified.data.order import MixtureOrder
+from unified.data.streaming import StreamedRows
 from unified.errors import UserError
 from unified.sources.base import RowSource, RowStream
 from unified.sources.fields import read_fields
+from unified.sources.open import open_source
 from unified.specs.build import build_example
 from unified.specs.example import BadRow
-from unified.specs.load import LoadedTask
+from unified.specs.load import LoadedMixture, LoadedTask
 from unified.tokenization.processor import Encoded, Processor
 
 MAX_BAD_IN_A_ROW = 100
 MAX_BAD_SHARE = 0.01
-
-
-class StreamedRows(RowSource):
-    """A stream behind the interface of random access: row n is the n-th row of the stream, which starts
-    over when it ends.
-
-    Rows must be asked for in nearly ascending order: the last `memory` rows are kept, and going further back
-    reads the stream again from its start. Every process reads the whole stream and uses its part, so
-    that order and resumption stay exact; what a stream cannot offer is a shuffle or a known length.
-    """
-
-    LENGTH = 2**40
-    """Stands for 'unknown' in the order of a mixture: a stream never completes an epoch."""
-
-    def __init__(self, stream: RowStream, memory: int = 4096) -> None:
-        self.stream = stream
-        self.root = stream.root
-        self.memory = memory
-        self._rows: dict[int, tuple[str, dict[str, Any]]] = {}
-        self._iterator: Iterator[tuple[str, dict[str, Any]]] | None = None
-        self._next = 0
-
-    def __len__(self) -> int:
-        return self.LENGTH
-
-    def _read(self, index: int) -> tuple[str, dict[str, Any]]:
-        if index not in self._rows:
-            if self._iterator is None or index < self._next:
-                self._iterator, self._next = iter(self.stream), 0
-                self._rows.clear()
-            while self._next <= index:
-                item = next(self._iterator, None)
-                if item is None:
-                    if self._next == 0:
-                        raise UserError(f"{self.stream}: the stream has no rows")
-                    self._iterator = iter(self.stream)
-                    continue
-                self._rows[self._next] = item
-                self._rows.pop(self._next - self.memory, None)
-                self._next += 1
-        return self._rows[index]
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._read(index)[1]
-
-    def key(self, index: int) -> str:
-        return self._read(index)[0]
 
 
 @dataclass(frozen=True)
@@ -82,6 +36,11 @@ class TaskData:
     @classmethod
     def of(cls, task: LoadedTask, source: RowSource | RowStream) -> TaskData:
         return cls(task, StreamedRows(source) if isinstance(source, RowStream) else source)
+
+
+def open_tasks(mixture: LoadedMixture, split: str) -> list[TaskData]:
+    """The rows of every task of a mixture."""
+    return [TaskData.of(entry.task, open_source(entry.task, split)) for entry in mixture.entries]
 
 
 @dataclass(frozen=True)
