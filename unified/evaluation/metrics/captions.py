@@ -1,0 +1,105 @@
+"""Captions, by pycocoevalcap (Chen et al. 2015, "Microsoft COCO captions: data collection and
+evaluation server")."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from unified.errors import UserError
+from unified.evaluation.metrics.base import Score, metric, strings
+from unified.values.types import Value
+
+TokenizerName = Literal["auto", "ptb", "plain"]
+
+
+def plain_tokens(text: str) -> str:
+    """Lower case, words and numbers only, single spaces: the stand-in for the Penn Treebank tokenizer,
+    which differs mostly in clitics ("man's" -> "man 's")."""
+    return " ".join(re.findall(r"[a-z0-9]+(?:['.,-][a-z0-9]+)*", text.lower()))
+
+
+@functools.cache
+def _has_java() -> bool:
+    return shutil.which("java") is not None
+
+
+def _ptb_tokens(texts: list[str]) -> list[str]:
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        rows = PTBTokenizer().tokenize({i: [{"caption": t}] for i, t in enumerate(texts)})
+    return [rows[i][0] for i in range(len(texts))]
+
+
+def tokenise(
+    predictions: Sequence[Value], references: Sequence[Value], tokenizer: TokenizerName
+) -> tuple[dict[int, list[str]], dict[int, list[str]], str]:
+    """-> (predictions, references, note) in the form pycocoevalcap takes: id -> tokenised strings.
+
+    `ptb` is the tokenizer of published numbers and needs Java; `auto` takes it where Java is.
+    """
+    if tokenizer == "ptb" and not _has_java():
+        raise UserError("metric argument tokenizer: ptb needs Java, and there is no `java` on the path")
+    name = ("ptb" if _has_java() else "plain") if tokenizer == "auto" else tokenizer
+    texts = [strings(p)[0] for p in predictions]
+    counts = [len(strings(r)) for r in references]
+    flat = texts + [s for r in references for s in strings(r)]
+    flat = [" ".join(t.split()) for t in flat]  # a line break would shift PTB's line-by-line answers
+    tokens = _ptb_tokens(flat) if name == "ptb" else [plain_tokens(t) for t in flat]
+    got = {i: [tokens[i]] for i in range(len(texts))}
+    ends = len(texts) + np.cumsum(counts)
+    want = {i: tokens[end - n : end] for i, (end, n) in enumerate(zip(ends, counts, strict=True))}
+    return got, want, f"tokenizer: {name}"
+
+
+def _compute(scorer: Any, got: dict[int, list[str]], want: dict[int, list[str]]) -> tuple[Any, Any]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return scorer.compute_score(want, got)
+
+
+@metric("cider", unit="%")
+def cider(
+    predictions: Sequence[Value], references: Sequence[Value], tokenizer: TokenizerName = "auto"
+) -> Score:
+    """CIDEr-D (Vedantam et al. 2015) as pycocoevalcap computes it: tf-idf weighted similarity of 1- to
+    4-grams, times 10; document frequencies come from the references of the evaluated set, so the number
+    depends on the set. Papers print it times 100."""
+    from pycocoevalcap.cider.cider import Cider
+
+    got, want, note = tokenise(predictions, references, tokenizer)
+    value, each = _compute(Cider(), got, want)
+    return Score(float(value), tuple(float(s) for s in each), note)
+
+
+@metric("bleu", unit="%")
+def bleu(
+    predictions: Sequence[Value], references: Sequence[Value], n: int = 4, tokenizer: TokenizerName = "auto"
+) -> Score:
+    """Corpus BLEU-n (Papineni et al. 2002; default n = 4) with the closest reference length, as
+    pycocoevalcap computes it. The scores of single examples are smoothed and do not average to it."""
+    from pycocoevalcap.bleu.bleu import Bleu
+
+    got, want, note = tokenise(predictions, references, tokenizer)
+    value, each = _compute(Bleu(n), got, want)
+    return Score(float(value[n - 1]), tuple(float(s) for s in each[n - 1]), note)
+
+
+@metric("rouge", unit="%")
+def rouge(
+    predictions: Sequence[Value], references: Sequence[Value], tokenizer: TokenizerName = "auto"
+) -> Score:
+    """ROUGE-L (Lin 2004) as pycocoevalcap computes it: F-measure (beta 1.2) of the longest common
+    subsequence, best precision and best recall over the references, averaged over examples."""
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    got, want, note = tokenise(predictions, references, tokenizer)
+    value, each = _compute(Rouge(), got, want)
+    return Score(float(value), tuple(float(s) for s in each), note)
