@@ -30,19 +30,19 @@ def _per_image(
     return mean_score(scores)
 
 
-@metric("depth_rmse", unit="m", higher_is_better=False)
+@metric("depth_rmse", scores=("depth",), unit="m", higher_is_better=False)
 def depth_rmse(predictions: Sequence[Depth], references: Sequence[Depth]) -> Score:
     """Root of the mean squared error in metres (Eigen et al. 2014)."""
     return _per_image(predictions, references, lambda p, r: float(np.sqrt(np.mean((p - r) ** 2))))
 
 
-@metric("depth_absrel", unit="", higher_is_better=False)
+@metric("depth_absrel", scores=("depth",), unit="", higher_is_better=False)
 def depth_absrel(predictions: Sequence[Depth], references: Sequence[Depth]) -> Score:
     """Mean of |prediction - reference| / reference (Eigen et al. 2014)."""
     return _per_image(predictions, references, lambda p, r: float(np.mean(np.abs(p - r) / r)))
 
 
-@metric("depth_delta1", unit="%")
+@metric("depth_delta1", scores=("depth",), unit="%")
 def depth_delta1(predictions: Sequence[Depth], references: Sequence[Depth], threshold: float = 1.25) -> Score:
     """Share of pixels with max(prediction / reference, reference / prediction) < 1.25 (Eigen et al. 2014)."""
     return _per_image(

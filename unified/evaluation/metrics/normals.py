@@ -24,14 +24,14 @@ def _angles(prediction: Normals, reference: Normals) -> npt.NDArray[np.float64]:
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
-@metric("normals_angle", unit="°", higher_is_better=False)
+@metric("normals_angle", scores=("normals",), unit="°", higher_is_better=False)
 def normals_angle(predictions: Sequence[Normals], references: Sequence[Normals]) -> Score:
     """Mean angle in degrees between predicted and true normal (Fouhey et al. 2013)."""
     angles = [_angles(p, r) for p, r in zip(predictions, references, strict=True)]
     return mean_score([float(a.mean()) if a.size else math.nan for a in angles])
 
 
-@metric("normals_within_30", unit="%")
+@metric("normals_within_30", scores=("normals",), unit="%")
 def normals_within_30(
     predictions: Sequence[Normals], references: Sequence[Normals], degrees: float = 30.0
 ) -> Score:
