@@ -16,9 +16,6 @@ from unified.values.types import Label, Number, Text, Texts, Value
 Unit = Literal["%", "m", "°", "dB", ""]
 """`%`: the value is a fraction, shown times 100. The others are shown as they are."""
 
-WORDS = ("text", "label", "number", "grounded_text")
-"""Kinds of answer that hold a string."""
-
 FAMILIES = ("text", "vqa", "captions", "boxes", "points", "masks", "depth", "normals", "images", "numbers")
 """The modules of this package, one a family; importing one registers its metrics."""
 
@@ -36,13 +33,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named function from predictions and references (same length, same frame) to a Score.
-
-    `scores`: the kinds of answer it can judge, by their name in task specs.
-    """
+    """A named function from predictions and references (same length, same frame) to a Score."""
 
     name: str
-    scores: tuple[str, ...]
     unit: Unit
     higher_is_better: bool
     function: Callable[..., Score]
@@ -74,15 +67,13 @@ _METRICS: dict[str, Metric] = {}
 F = TypeVar("F", bound=Callable[..., Score])
 
 
-def metric(
-    name: str, *, scores: tuple[str, ...], unit: Unit, higher_is_better: bool = True
-) -> Callable[[F], F]:
+def metric(name: str, *, unit: Unit, higher_is_better: bool = True) -> Callable[[F], F]:
     """Registers a metric function under `name`. Its docstring holds the definition and its source."""
 
     def register(function: F) -> F:
         if name in _METRICS:
             raise ValueError(f"two metrics are named '{name}'")
-        _METRICS[name] = Metric(name, scores, unit, higher_is_better, function)
+        _METRICS[name] = Metric(name, unit, higher_is_better, function)
         return function
 
     return register

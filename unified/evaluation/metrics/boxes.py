@@ -38,7 +38,7 @@ def _matched(prediction: Boxes, reference: Boxes) -> npt.NDArray[np.float64]:
     return np.pad(matched, (0, n - len(matched)))
 
 
-@metric("box_accuracy", scores=("boxes",), unit="%")
+@metric("box_accuracy", unit="%")
 def box_accuracy(predictions: Sequence[Boxes], references: Sequence[Boxes], threshold: float = 0.5) -> Score:
     """Share of examples whose box has IoU >= 0.5 with the reference: Acc@0.5 of RefCOCO in OFA's
     convention (>=, continuous coordinates, no +1). With several boxes: matched one to one, the share of
@@ -48,7 +48,7 @@ def box_accuracy(predictions: Sequence[Boxes], references: Sequence[Boxes], thre
     )
 
 
-@metric("box_iou", scores=("boxes",), unit="%")
+@metric("box_iou", unit="%")
 def box_iou(predictions: Sequence[Boxes], references: Sequence[Boxes]) -> Score:
     """Mean IoU of box and reference. With several boxes: matched one to one to the largest sum, unmatched
     boxes of either side counting 0."""
@@ -64,7 +64,7 @@ def _named(value: Boxes | GroundedText) -> list[tuple[str, npt.NDArray[np.float6
     return [(normalise(n), b) for n, b in zip(names, value.xyxy, strict=True)]
 
 
-@metric("grounding_f1", scores=("boxes", "grounded_text"), unit="%")
+@metric("grounding_f1", unit="%")
 def grounding_f1(
     predictions: Sequence[Boxes | GroundedText],
     references: Sequence[Boxes | GroundedText],
@@ -90,7 +90,7 @@ def grounding_f1(
     return Score(2 * hits / (n_got + n_want) if n_got + n_want else 1.0, tuple(each))
 
 
-@metric("coco_ap", scores=("boxes",), unit="%")
+@metric("coco_ap", unit="%")
 def coco_ap(
     predictions: Sequence[Boxes], references: Sequence[Boxes], iou: float | None = None, max_boxes: int = 100
 ) -> Score:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unified.errors import UserError
-from unified.evaluation.metrics.base import WORDS, Score, metric, strings
+from unified.evaluation.metrics.base import Score, metric, strings
 from unified.values.types import Value
 
 TokenizerName = Literal["auto", "ptb", "plain"]
@@ -65,7 +65,7 @@ def _compute(scorer: Any, got: dict[int, list[str]], want: dict[int, list[str]])
         return scorer.compute_score(want, got)
 
 
-@metric("cider", scores=WORDS, unit="%")
+@metric("cider", unit="%")
 def cider(
     predictions: Sequence[Value], references: Sequence[Value], tokenizer: TokenizerName = "auto"
 ) -> Score:
@@ -79,7 +79,7 @@ def cider(
     return Score(float(value), tuple(float(s) for s in each), note)
 
 
-@metric("bleu", scores=WORDS, unit="%")
+@metric("bleu", unit="%")
 def bleu(
     predictions: Sequence[Value], references: Sequence[Value], n: int = 4, tokenizer: TokenizerName = "auto"
 ) -> Score:
@@ -92,7 +92,7 @@ def bleu(
     return Score(float(value[n - 1]), tuple(float(s) for s in each[n - 1]), note)
 
 
-@metric("rouge", scores=WORDS, unit="%")
+@metric("rouge", unit="%")
 def rouge(
     predictions: Sequence[Value], references: Sequence[Value], tokenizer: TokenizerName = "auto"
 ) -> Score:

@@ -13,7 +13,7 @@ MOST_PSNR = 100.0
 """Identical pictures have no finite PSNR; they count this much."""
 
 
-@metric("psnr", scores=("image",), unit="dB")
+@metric("psnr", unit="dB")
 def psnr(predictions: Sequence[Image], references: Sequence[Image]) -> Score:
     """Peak signal-to-noise ratio, 10 log10(255^2 / mean squared error over pixels and channels), averaged
     over images; 100 dB for identical ones."""
@@ -25,7 +25,7 @@ def psnr(predictions: Sequence[Image], references: Sequence[Image]) -> Score:
     return mean_score([one(p, r) for p, r in zip(predictions, references, strict=True)])
 
 
-@metric("ssim", scores=("image",), unit="")
+@metric("ssim", unit="")
 def ssim(predictions: Sequence[Image], references: Sequence[Image]) -> Score:
     """Structural similarity (Wang et al. 2004) by skimage.metrics: 7 x 7 windows, the mean of the three
     channels, averaged over images."""

@@ -12,7 +12,7 @@ from unified.evaluation.metrics.base import Score, mean_score, metric
 from unified.values.types import Mask, Segmentation
 
 
-@metric("mask_iou", scores=("mask",), unit="%")
+@metric("mask_iou", unit="%")
 def mask_iou(predictions: Sequence[Mask], references: Sequence[Mask]) -> Score:
     """Mean over examples of intersection over union of the masks (mIoU of referring segmentation). Two
     empty masks agree: 1."""
@@ -24,7 +24,7 @@ def mask_iou(predictions: Sequence[Mask], references: Sequence[Mask]) -> Score:
     return mean_score([iou(p.array, r.array) for p, r in zip(predictions, references, strict=True)])
 
 
-@metric("miou", scores=("segmentation",), unit="%")
+@metric("miou", unit="%")
 def miou(
     predictions: Sequence[Segmentation], references: Sequence[Segmentation], background: bool = True
 ) -> Score:

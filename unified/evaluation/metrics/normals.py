@@ -1,4 +1,5 @@
-"""Surface normals, over the pixels that have one; computed for each image, then averaged over images."""
+"""Surface normals, over the pixels that have one and that the model was shown; computed for each image,
+then averaged over images."""
 
 from __future__ import annotations
 
@@ -16,22 +17,22 @@ def _angles(prediction: Normals, reference: Normals) -> npt.NDArray[np.float64]:
     """Degrees between the two at each pixel with a reference. A prediction of no length is 90 off."""
     length = np.linalg.norm(reference.vectors, axis=-1)
     known = np.isfinite(length) & (length > 0)
-    if reference.valid is not None:
-        known &= reference.valid
+    for valid in (reference.valid, prediction.valid):
+        known &= True if valid is None else valid
     a, b = prediction.vectors[known], reference.vectors[known]
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     cosine = np.divide(np.sum(a * b, axis=-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
-@metric("normals_angle", scores=("normals",), unit="°", higher_is_better=False)
+@metric("normals_angle", unit="°", higher_is_better=False)
 def normals_angle(predictions: Sequence[Normals], references: Sequence[Normals]) -> Score:
     """Mean angle in degrees between predicted and true normal (Fouhey et al. 2013)."""
     angles = [_angles(p, r) for p, r in zip(predictions, references, strict=True)]
     return mean_score([float(a.mean()) if a.size else math.nan for a in angles])
 
 
-@metric("normals_within_30", scores=("normals",), unit="%")
+@metric("normals_within_30", unit="%")
 def normals_within_30(
     predictions: Sequence[Normals], references: Sequence[Normals], degrees: float = 30.0
 ) -> Score:

@@ -32,14 +32,14 @@ def _arrays(
     return np.where(unread, 0.0, got), np.array([as_number(r) for r in references]), note
 
 
-@metric("mae", scores=("number", "text", "label"), unit="", higher_is_better=False)
+@metric("mae", unit="", higher_is_better=False)
 def mae(predictions: Sequence[Value], references: Sequence[Value]) -> Score:
     """Mean absolute error, in the task's unit."""
     got, want, note = _arrays(predictions, references)
     return mean_score(np.abs(got - want), note)
 
 
-@metric("pearson", scores=("number", "text", "label"), unit="")
+@metric("pearson", unit="")
 def pearson(predictions: Sequence[Value], references: Sequence[Value]) -> Score:
     """Pearson's correlation of predictions and references over the set; 0 where either is constant."""
     got, want, note = _arrays(predictions, references)

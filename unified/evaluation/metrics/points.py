@@ -56,7 +56,7 @@ def _oks_matrix(prediction: Keypoints, reference: Keypoints) -> npt.NDArray[np.f
     return out
 
 
-@metric("oks", scores=("keypoints",), unit="%")
+@metric("oks", unit="%")
 def oks(predictions: Sequence[Keypoints], references: Sequence[Keypoints]) -> Score:
     """Mean object keypoint similarity by COCO's formula (cocodataset.org/#keypoints-eval): the mean over
     the labelled joints (visibility > 0) of exp(-d^2 / (2 s^2 k^2)), s^2 = the figure's area, k = 2 sigma.
@@ -79,7 +79,7 @@ def oks(predictions: Sequence[Keypoints], references: Sequence[Keypoints]) -> Sc
     return mean_score(scores)
 
 
-@metric("point_accuracy", scores=("points",), unit="%")
+@metric("point_accuracy", unit="%")
 def point_accuracy(
     predictions: Sequence[Points], references: Sequence[Points | Boxes | Mask], tolerance: float = 5.0
 ) -> Score:

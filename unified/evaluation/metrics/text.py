@@ -7,7 +7,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
-from unified.evaluation.metrics.base import WORDS, Score, mean_score, metric, strings
+from unified.evaluation.metrics.base import Score, mean_score, metric, strings
 from unified.values.types import Value
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -19,7 +19,7 @@ def normalise(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-@metric("accuracy", scores=WORDS, unit="%")
+@metric("accuracy", unit="%")
 def accuracy(predictions: Sequence[Value], references: Sequence[Value]) -> Score:
     """Share of answers that equal the reference (any of several), but for case and outer or repeated
     spaces. The metric of classification, NLVR2, SNLI-VE, multiple choice and GQA."""
@@ -35,7 +35,7 @@ def accuracy(predictions: Sequence[Value], references: Sequence[Value]) -> Score
     )
 
 
-@metric("exact_match", scores=WORDS, unit="%")
+@metric("exact_match", unit="%")
 def exact_match(predictions: Sequence[Value], references: Sequence[Value]) -> Score:
     """SQuAD's EM: share of answers equal to any reference after lower-casing and removal of
     punctuation, articles and extra spaces (Rajpurkar et al. 2016, evaluate-v1.1)."""
@@ -47,7 +47,7 @@ def exact_match(predictions: Sequence[Value], references: Sequence[Value]) -> Sc
     )
 
 
-@metric("token_f1", scores=WORDS, unit="%")
+@metric("token_f1", unit="%")
 def token_f1(predictions: Sequence[Value], references: Sequence[Value]) -> Score:
     """SQuAD's F1: harmonic mean of precision and recall over the bag of normalised words, the best of
     the references, averaged over examples (Rajpurkar et al. 2016)."""

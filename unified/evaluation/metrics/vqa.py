@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from unified.evaluation.metrics.base import WORDS, Score, mean_score, metric, strings
+from unified.evaluation.metrics.base import Score, mean_score, metric, strings
 from unified.values.types import Texts, Value
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -61,7 +61,7 @@ def normalise_answer(text: str) -> str:
     return " ".join(_CONTRACTIONS.get(w, w) for w in words if w not in _ARTICLES)
 
 
-@metric("vqa_accuracy", scores=WORDS, unit="%")
+@metric("vqa_accuracy", unit="%")
 def vqa_accuracy(predictions: Sequence[Value], references: Sequence[Value]) -> Score:
     """Mean over questions of the mean over the ten leave-one-out subsets of the human answers of
     min(1, number of equal answers / 3).
