@@ -19,7 +19,7 @@ Split = str
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 # ------------------------------------------------------------------------------------ sources
@@ -237,9 +237,14 @@ class MetricSpec(Strict):
 
 
 class CheckSpec(Strict):
-    """A golden row: what it must render to. Location tokens are written `<loc_i>`."""
+    """A golden row: what it must render to when evaluated.
+
+    Locations are written in pixels of the row's image, `<box x1 y1 x2 y2>`, `<point x y>`,
+    `<keypoints n>`, since tokens and their order belong to a tokenizer set."""
 
     row: dict[str, Any]
+    """Values by field, after reading: text, number, list of texts; boxes as [x1, y1, x2, y2] or
+    {box, label} or a list of them; an image as its [width, height], by default 100 x 100."""
     prompt: str | None = None
     target: str | None = None
 

@@ -1,0 +1,93 @@
+"""Names that a spec may use and what they fit, as plain tables.
+
+The code behind them stands above this package (metrics in `evaluation`, formats in `sources`).
+"""
+
+from __future__ import annotations
+
+from unified.specs.schema import FieldType
+
+TEXT_LIKE: tuple[FieldType, ...] = ("text", "texts", "label", "number")
+LOCATIONS: tuple[FieldType, ...] = ("boxes", "points", "keypoints", "grounded_text")
+DENSE: tuple[FieldType, ...] = ("image", "mask", "segmentation", "depth", "normals")
+IMAGE_INPUTS: tuple[FieldType, ...] = ("image", "mask", "segmentation", "normals")
+"""What `input.images` may name; all but `image` are drawn as the image that a target of their type
+becomes."""
+
+WORDS: tuple[FieldType, ...] = ("text", "label", "grounded_text")
+
+METRICS: dict[str, tuple[FieldType, ...]] = {
+    "accuracy": WORDS,
+    "exact_match": WORDS,
+    "vqa_accuracy": WORDS,
+    "token_f1": WORDS,
+    "cider": WORDS,
+    "bleu": WORDS,
+    "rouge": WORDS,
+    "grounding_f1": ("grounded_text", "boxes"),
+    "box_accuracy": ("boxes",),
+    "box_iou": ("boxes",),
+    "coco_ap": ("boxes",),
+    "point_accuracy": ("points",),
+    "oks": ("keypoints",),
+    "mask_iou": ("mask",),
+    "miou": ("segmentation",),
+    "depth_rmse": ("depth",),
+    "depth_absrel": ("depth",),
+    "depth_delta1": ("depth",),
+    "normals_angle": ("normals",),
+    "normals_within_30": ("normals",),
+    "psnr": ("image",),
+    "ssim": ("image",),
+    "mae": ("number", "text", "label"),
+    "pearson": ("number", "text", "label"),
+}
+"""Metric -> the modalities that it scores."""
+
+DEFAULT_METRICS: dict[FieldType, tuple[str, ...]] = {
+    "text": ("exact_match",),
+    "label": ("accuracy",),
+    "number": ("mae", "pearson"),
+    "boxes": ("box_accuracy", "box_iou"),
+    "points": ("point_accuracy",),
+    "keypoints": ("oks",),
+    "grounded_text": ("grounding_f1", "cider"),
+    "image": ("psnr", "ssim"),
+    "mask": ("mask_iou",),
+    "segmentation": ("miou",),
+    "depth": ("depth_rmse", "depth_absrel", "depth_delta1"),
+    "normals": ("normals_angle", "normals_within_30"),
+}
+"""The metrics of a task that names none, headline first. Boxes with labels: LABELLED_BOX_METRICS."""
+
+LABELLED_BOX_METRICS = ("coco_ap",)
+
+BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")
+FORMATS: dict[FieldType, tuple[str, ...]] = {
+    "boxes": (*BOX_FORMATS, *(f"normalized_{name}" for name in BOX_FORMATS)),
+    "keypoints": ("coco",),
+    "mask": ("png", "rle", "polygon", "bool"),
+    "segmentation": ("png",),
+    "depth": ("png", "npy"),
+    "normals": ("rgb", "npy"),
+}
+"""Field type -> its formats; types that are absent have none."""
+
+FIELD_KEYS: dict[str, tuple[FieldType, ...]] = {
+    "unit_scale": ("depth", "number"),
+    "axes": ("normals",),
+    "names": ("label", "boxes", "points", "keypoints", "segmentation"),
+    "map": ("text", "texts", "label", "boxes", "points"),
+    "labels": ("boxes", "points"),
+    "image": (*LOCATIONS, "mask", "segmentation", "depth", "normals"),
+}
+"""Key of a field -> the types for which it means something."""
+
+MODALITIES: dict[FieldType, tuple[FieldType, ...]] = {
+    "text": ("text", "label", "number"),
+    "texts": ("text", "label"),
+    "label": ("label", "text"),
+    "number": ("number", "text"),
+    "grounded_text": ("grounded_text", "text"),
+}
+"""Type of `target.field` -> the modalities as which it can be read back; other types only as themselves."""
