@@ -102,11 +102,11 @@ def to_normals(raw: Any, form: str | None, axes: Axes | None, root: Path) -> Nor
     if vectors.ndim != 3 or vectors.shape[2] not in (3, 4) or 0 in vectors.shape:
         raise BadRow(f"normals are (height, width, 3), not {vectors.shape}")
     vectors = vectors[:, :, :3]
-    unmeasured: npt.NDArray[np.bool_] | None = None
+    black: npt.NDArray[np.bool_] | None = None
     if vectors.dtype == np.uint8:
         if form == "npy":
             raise BadRow("format npy needs components as floats, found bytes (is the format `rgb`?)")
-        unmeasured = ~vectors.any(axis=2)
+        black = np.logical_not(np.any(vectors, axis=2))
         vectors = vectors / 127.5 - 1.0
     elif form == "rgb":
         raise BadRow(f"format rgb needs a picture with 8 bits, found {vectors.dtype}")
@@ -115,19 +115,19 @@ def to_normals(raw: Any, form: str | None, axes: Axes | None, root: Path) -> Nor
     low, high = length.min(), length.max()
     if not high < np.inf:
         raise BadRow("normals hold NaN or infinity")
-    invalid = np.less(length, 0.5) if low < 0.5 else None
-    if unmeasured is not None and unmeasured.any():
-        invalid = unmeasured if invalid is None else invalid | unmeasured
-    if invalid is not None and invalid.all():
-        raise BadRow("normals are empty: nothing was measured")
+    valid: npt.NDArray[np.bool_] | None = None
+    if low < 0.5 or (black is not None and np.any(black)):
+        valid = np.greater_equal(length, 0.5)
+        if black is not None:
+            valid &= ~black
+        if not np.any(valid):
+            raise BadRow("normals are empty: nothing was measured")
     if low < 1 - 1e-6 or high > 1 + 1e-6:
         vectors = vectors / np.maximum(length, 1e-6)[:, :, None]
     if axes is not None:
         signs = np.asarray([sign for _, sign in axes], dtype=np.float64)
         vectors = vectors[:, :, [component for component, _ in axes]] * signs
-    if invalid is not None:
-        vectors = np.where(invalid[:, :, None], 0.0, vectors)
-    return Normals(vectors, None if invalid is None else ~invalid)
+    return Normals(vectors if valid is None else np.where(valid[:, :, None], vectors, 0.0), valid)
 
 
 def parse_axes(axes: Sequence[str]) -> Axes:
@@ -185,13 +185,3 @@ def _object_mask(raw: Any, size: Size | None) -> npt.NDArray[np.bool_]:
         raise
     except Exception as error:  # pycocotools raises plain Exception
         raise BadRow(f"unreadable mask: {error}") from error
-
-
-FORMATS: dict[str, tuple[str, ...]] = {
-    "mask": ("png", "rle", "polygon", "bool"),
-    "segmentation": ("png", "rle", "polygon"),
-    "depth": ("png", "npy"),
-    "normals": ("rgb", "npy"),
-}
-"""Legal `format` of each dense type."""
-

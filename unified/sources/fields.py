@@ -13,22 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unified.errors import UserError, did_you_mean
 from unified.sources.base import Row, RowSource, RowStream
-from unified.sources.dense import FORMATS, parse_axes, to_depth, to_mask, to_normals, to_segmentation
+from unified.sources.dense import parse_axes, to_depth, to_mask, to_normals, to_segmentation
 from unified.sources.images import read_rgb
 from unified.sources.location import expand, source_root
 from unified.sources.paths import Getter, Missing, compile_path
-from unified.sources.spatial import (
-    BOX_FORMATS,
-    NORMALIZED,
-    POINT_FORMATS,
-    to_boxes,
-    to_grounded_text,
-    to_keypoints,
-    to_points,
-)
+from unified.sources.spatial import NORMALIZED, to_boxes, to_grounded_text, to_keypoints, to_points
 from unified.sources.strings import to_number, to_text, to_texts
 from unified.specs.example import BadRow
-from unified.specs.schema import FieldSpec
+from unified.specs.schema import FieldSpec, FieldType
+from unified.specs.vocabulary import FORMATS, LOCATIONS
 from unified.values.types import DENSE_TYPES, TYPES, Image, Label, Number, Size, Text, Texts, Value
 
 if TYPE_CHECKING:
@@ -171,9 +164,15 @@ def _compile_field(task: LoadedTask, name: str) -> _Field:
     )
 
 
-def _converter(kind: str, spec: FieldSpec, names: list[str] | None, frame: str | None, where: str) -> Convert:
+def _converter(
+    kind: FieldType, spec: FieldSpec, names: list[str] | None, frame: str | None, where: str
+) -> Convert:
     """The function that makes a `kind` of a raw value."""
     mapping, scale, form = spec.map, spec.unit_scale, spec.format
+    if form is not None and form not in FORMATS.get(kind, ()):
+        legal = FORMATS.get(kind, ())
+        known = f"; there are: {', '.join(legal)}" if legal else f"; `{kind}` has none"
+        raise UserError(f"{where}.format: unknown format '{form}'{did_you_mean(form, legal)}{known}")
     if kind == "text":
         return lambda raw, _: Text(to_text(raw, names, mapping))
     if kind == "label":
@@ -187,13 +186,9 @@ def _converter(kind: str, spec: FieldSpec, names: list[str] | None, frame: str |
     if kind == "image":
         return lambda raw, context: Image(read_rgb(raw, context.root))
 
-    if kind in ("boxes", "points", "keypoints", "grounded_text"):
-        legal = {"points": POINT_FORMATS, "keypoints": ("coco",)}.get(kind, BOX_FORMATS)
-        legal = (*legal, *(NORMALIZED + one for one in legal))
-        form = form or legal[0]
-        _check_format(form, legal, where)
-        normalized = form.startswith(NORMALIZED)
-        form = form.removeprefix(NORMALIZED)
+    if kind in LOCATIONS:
+        normalized = form is not None and form.startswith(NORMALIZED)
+        order = (form or "xyxy").removeprefix(NORMALIZED)
 
         def size(context: _Context) -> Size | None:
             if not normalized:
@@ -204,11 +199,11 @@ def _converter(kind: str, spec: FieldSpec, names: list[str] | None, frame: str |
             return context.sizes[frame]
 
         if kind == "boxes":
-            return lambda raw, c: to_boxes(raw, form, size=size(c), scale=scale, labels=c.labels)
+            return lambda raw, c: to_boxes(raw, order, size=size(c), scale=scale, labels=c.labels)
         if kind == "points":
-            return lambda raw, c: to_points(raw, form, size=size(c), scale=scale, labels=c.labels)
+            return lambda raw, c: to_points(raw, size=size(c), scale=scale, labels=c.labels)
         if kind == "grounded_text":
-            return lambda raw, c: to_grounded_text(raw, form, size=size(c), scale=scale)
+            return lambda raw, c: to_grounded_text(raw, order, size=size(c), scale=scale)
         if names is None:
 
             def unnamed(raw: Any, context: _Context) -> Value:
@@ -217,8 +212,6 @@ def _converter(kind: str, spec: FieldSpec, names: list[str] | None, frame: str |
             return unnamed
         return lambda raw, c: to_keypoints(raw, names, size=size(c), scale=scale)
 
-    if form is not None:
-        _check_format(form, FORMATS[kind], where)
     if kind == "mask":
         return lambda raw, c: to_mask(raw, form, c.root, c.sizes.get(frame or ""))
     if kind == "segmentation":
@@ -238,12 +231,6 @@ def _converter(kind: str, spec: FieldSpec, names: list[str] | None, frame: str |
     except ValueError as error:
         raise UserError(f"{where}.axes: {error}") from error
     return lambda raw, c: to_normals(raw, form, axes, c.root)
-
-
-def _check_format(form: str, legal: tuple[str, ...], where: str) -> None:
-    if form not in legal:
-        hint = did_you_mean(form, legal)
-        raise UserError(f"{where}.format: unknown format '{form}'{hint}; there are: {', '.join(legal)}")
 
 
 def _names(task: LoadedTask, spec: FieldSpec, where: str) -> list[str] | None:

@@ -20,8 +20,6 @@ _TO_XYXY: dict[str, Callable[[Floats], Floats] | None] = {
     "xywh": lambda b: np.concatenate([b[:, :2], b[:, :2] + b[:, 2:]], axis=1),
     "cxcywh": lambda b: np.concatenate([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], axis=1),
 }
-BOX_FORMATS = tuple(_TO_XYXY)
-POINT_FORMATS = ("xy", "yx")
 NORMALIZED = "normalized_"
 
 
@@ -33,7 +31,7 @@ def to_boxes(
     scale: float | None = None,
     labels: tuple[str, ...] | None = None,
 ) -> Boxes:
-    """(n, 4) numbers, or 4 for one box, or text that holds them, in one of BOX_FORMATS.
+    """(n, 4) numbers, or 4 for one box, or text that holds them. `form`: xyxy, xywh, cxcywh or yxyx.
 
     `size`: frame of coordinates in 0..1, None for pixels. `scale`: factor on the raw numbers.
     """
@@ -52,16 +50,13 @@ def to_boxes(
 
 def to_points(
     raw: Any,
-    form: str = "xy",
     *,
     size: Size | None = None,
     scale: float | None = None,
     labels: tuple[str, ...] | None = None,
 ) -> Points:
-    """(n, 2) numbers, or 2 for one point, in one of POINT_FORMATS; else as to_boxes."""
+    """(n, 2) numbers x, y, or 2 for one point; else as to_boxes."""
     xy = _numbers(raw, 2, scale)
-    if form == "yx":
-        xy = xy[:, ::-1]
     if size is not None:
         xy = xy * np.asarray(size, dtype=np.float64)
     _check_labels(labels, len(xy), "points")

@@ -1,0 +1,142 @@
+"""Official COCO JSON: instances, captions, person keypoints."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unified.errors import UserError
+from unified.sources.base import Row, RowSource
+from unified.sources.jsonrows import PackedRows, load_document
+from unified.sources.location import find_file, find_folder, source_root
+from unified.specs.example import BadRow
+from unified.specs.schema import CocoSource
+from unified.values.types import Keypoints
+
+if TYPE_CHECKING:
+    from unified.specs.load import LoadedTask
+
+
+class CocoRows(RowSource):
+    """Rows as CocoSource states them: boxes xyxy in pixels, labels the names of categories, masks
+    {size, counts | polygons}, keypoints a Keypoints value with the joint names of the categories.
+
+    Left out: crowds, objects under `min_area`, figures without a labelled joint. An image that is
+    listed without any annotation is a row for instances (nothing is there) but none for captions
+    and keypoints (nobody wrote any); an image whose objects were all left out is none either.
+    """
+
+    def __init__(self, task: LoadedTask, spec: CocoSource, split: str) -> None:
+        key = f"source.splits.{split}"
+        path = find_file(task, spec.splits[split].annotations, f"{key}.annotations")
+        self.folder = find_folder(task, spec.splits[split].images, f"{key}.images")
+        self.root = source_root(task)
+        self.spec = spec
+        where = f"{task.path}: {key}.annotations"
+        document = load_document(path, where)
+        wanted = ["images", "annotations"] + (["categories"] if spec.kind != "captions" else [])
+        absent = [name for name in wanted if not isinstance(document, dict) or name not in document]
+        if absent:
+            raise UserError(f"{where}: {path} is not COCO {spec.kind}: no key {', '.join(map(repr, absent))}")
+        try:
+            self.classes = {c["id"]: c["name"] for c in document.get("categories", [])}
+            joints = {tuple(c["keypoints"]) for c in document.get("categories", []) if c.get("keypoints")}
+            groups = self._group(document)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{where}: {path} is not COCO {spec.kind}: an entry lacks {error}") from error
+        if spec.kind == "keypoints" and len(joints) != 1:
+            raise UserError(f"{where}: {path} names joints in {len(joints)} ways in its categories, not one")
+        self.joints = joints.pop() if spec.kind == "keypoints" else ()
+        if not groups:
+            raise UserError(f"{where}: {path} holds no {spec.kind} (crowds and small objects are left out)")
+        self.packed = PackedRows(groups, self.root, path.name)
+
+    def _group(self, document: dict[str, Any]) -> list[dict[str, Any]]:
+        """One {image, annotations} a row."""
+        kept: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        mentioned = set()
+        for annotation in document["annotations"]:
+            mentioned.add(annotation["image_id"])
+            if self._keeps(annotation):
+                kept[annotation["image_id"]].append(annotation)
+        rows = []
+        for image in document["images"]:
+            annotations = kept.get(image["id"], [])
+            if self.spec.per == "annotation":
+                rows += [{"image": image, "annotations": [a]} for a in annotations]
+            elif annotations or (self.spec.kind == "instances" and image["id"] not in mentioned):
+                rows.append({"image": image, "annotations": annotations})
+        return rows
+
+    def _keeps(self, annotation: dict[str, Any]) -> bool:
+        if self.spec.kind == "captions":
+            return True
+        if annotation.get("iscrowd") or annotation.get("area", 0.0) < self.spec.min_area:
+            return False
+        return self.spec.kind == "instances" or any(annotation["keypoints"][2::3])
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def key(self, index: int) -> str:
+        row = self.packed[index]
+        name = f"{self.packed.name}:image {row['image']['id']}"
+        return f"{name}, annotation {row['annotations'][0]['id']}" if self.spec.per == "annotation" else name
+
+    def __getitem__(self, index: int) -> Row:
+        packed = self.packed[index]
+        image, found = packed["image"], packed["annotations"]
+        try:
+            row: Row = {
+                "image": str(self.folder / image["file_name"]),
+                "image_id": image["id"],
+                "width": image["width"],
+                "height": image["height"],
+            }
+            if self.spec.kind == "captions":
+                plural = {"captions": [a["caption"] for a in found]}
+            else:
+                plural = self._objects(found, image)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadRow(f"not a COCO annotation: {type(error).__name__}: {error}") from error
+        if self.spec.per == "image":
+            return row | plural
+        for name, values in plural.items():
+            row[_SINGULAR[name]] = values if isinstance(values, Keypoints) else values[0]
+        return row
+
+    def _objects(self, found: list[dict[str, Any]], image: dict[str, Any]) -> dict[str, Any]:
+        boxes = np.asarray([a["bbox"] for a in found], dtype=np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        areas = [float(a["area"]) for a in found]
+        objects: dict[str, Any] = {
+            "boxes": boxes,
+            "labels": [self.classes[a["category_id"]] for a in found],
+            "areas": areas,
+            "masks": [_mask(a.get("segmentation"), image) for a in found],
+        }
+        if self.spec.kind == "keypoints":
+            triples = np.asarray([a["keypoints"] for a in found], dtype=np.float64)
+            triples = triples.reshape(-1, len(self.joints), 3)
+            visibility = triples[..., 2].astype(np.int64)
+            objects["keypoints"] = Keypoints(
+                np.ascontiguousarray(triples[..., :2]), visibility, self.joints, np.asarray(areas)
+            )
+        return objects
+
+
+_SINGULAR = {
+    "boxes": "box", "labels": "label", "areas": "area", "masks": "mask", "keypoints": "keypoints",
+    "captions": "caption",
+}  # fmt: skip
+
+
+def _mask(segmentation: Any, image: dict[str, Any]) -> dict[str, Any] | None:
+    if not segmentation:
+        return None
+    size = [image["height"], image["width"]]
+    if isinstance(segmentation, dict):
+        return {"size": segmentation.get("size", size), "counts": segmentation["counts"]}
+    return {"size": size, "polygons": segmentation}

@@ -1,0 +1,135 @@
+"""Data sets of the Hugging Face hub, saved data sets, and folders and files that `datasets` reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unified.errors import UserError
+from unified.sources.arrow import ArrowRows, named_columns, quiet, undecoded, with_names
+from unified.sources.base import Row, RowSource, RowStream
+from unified.sources.location import expand, find_files, missing, source_root
+from unified.specs.schema import HfSource
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+    from unified.specs.load import LoadedTask
+
+BUILDERS = {
+    ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json",
+    ".arrow": "arrow", ".txt": "text",
+}  # fmt: skip
+"""Reader of a local file, by suffix."""
+READERS = ("csv", "json", "parquet", "arrow", "text", "imagefolder")
+"""Names that mean a reader, not a data set of the hub."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def open_hf(task: LoadedTask, spec: HfSource, split: str) -> RowSource | RowStream:
+    """The rows of `spec.splits[split]`, which is a split expression of `datasets`."""
+    expression = spec.splits[split]
+    root = source_root(task)
+    local = root / expand(task, spec.path, "source.path")
+    if not local.exists() and _is_path(spec.path):
+        raise missing(task, "source.path", local, "file")
+    if local.is_dir() and ((local / "dataset_dict.json").is_file() or (local / "state.json").is_file()):
+        return _saved(task, spec, local, expression)
+
+    arguments: dict[str, Any] = {"name": spec.name, "revision": spec.revision}
+    if local.is_file():
+        if local.suffix not in BUILDERS:
+            raise UserError(
+                f"{task.path}: source.path: cannot tell how to read {local} (known: {', '.join(BUILDERS)})"
+            )
+        path, files = BUILDERS[local.suffix], {expression.partition("[")[0]: str(local)}
+        if local.suffix == ".tsv":
+            arguments["sep"] = "\t"
+        arguments["data_files"] = files
+    elif local.is_dir():
+        path, arguments["data_files"] = str(local), spec.data_files
+    else:
+        path, arguments["data_files"] = spec.path, _data_files(task, spec)
+    table = _load(task, spec, path, expression, arguments)
+    if spec.streaming:
+        return HfStream(table, root, f"{spec.path}:{expression}")
+    return ArrowRows(table, root, f"{spec.path}:{expression}")
+
+
+class HfStream(RowStream):
+    """Rows of a streamed data set, in the order of its files."""
+
+    def __init__(self, table: IterableDataset, root: Path, name: str) -> None:
+        self.root = root
+        self.name = name
+        self.named = {}
+        if table.features is not None:
+            self.named = named_columns(table.features)
+            table = table.cast(undecoded(table.features))
+        self.table = table
+
+    def __iter__(self) -> Iterator[tuple[str, Row]]:
+        for index, row in enumerate(self.table):
+            yield f"{self.name}:row {index + 1}", with_names(row, self.named)
+
+
+def _is_path(text: str) -> bool:
+    """Whether `text` can only mean something on this machine."""
+    return _HUB_ID.fullmatch(text) is None or text.startswith(".") or Path(text).suffix in BUILDERS
+
+
+def _data_files(task: LoadedTask, spec: HfSource) -> Any:
+    """Files of a reader (`path: json`) are local and start at the root; those of a hub id are the hub's."""
+    if spec.data_files is None or spec.path not in READERS:
+        return spec.data_files
+    found: dict[str, list[str]] = {}
+    for name, files in spec.data_files.items():
+        found[name] = []
+        for file in [files] if isinstance(files, str) else files:
+            local = [file] if "://" in file else find_files(task, file, f"source.data_files.{name}")
+            found[name] += map(str, local)
+    return found
+
+
+def _load(task: LoadedTask, spec: HfSource, path: str, expression: str, arguments: dict[str, Any]) -> Any:
+    from datasets import load_dataset
+
+    where = f"{task.path}: source"
+    if spec.streaming and "[" in expression:
+        raise UserError(f"{where}.splits: '{expression}' cannot be sliced in a stream; name a whole split")
+    try:
+        with quiet():
+            return load_dataset(path, split=expression, streaming=spec.streaming, **arguments)
+    except Exception as error:  # connection, login, parser and script errors of four libraries
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "scripts are no longer supported" in reason or "trust_remote_code" in reason:
+            raise UserError(
+                f"{where}.path: '{spec.path}' is read by a loading script, which `datasets` no longer runs. "
+                f"Use its parquet files (on the hub: branch `refs/convert/parquet`, so `revision: "
+                f"refs/convert/parquet`), or a `python` source that yields the rows"
+            ) from error
+        raise UserError(f"{where}: '{spec.path}' ({expression}) cannot be loaded: {reason}") from error
+
+
+def _saved(task: LoadedTask, spec: HfSource, folder: Path, expression: str) -> RowSource:
+    """A data set written by `save_to_disk`, alone or with its splits."""
+    from datasets import Dataset, DatasetDict, ReadInstruction, load_from_disk
+
+    where = f"{task.path}: source"
+    if spec.streaming:
+        raise UserError(f"{where}.streaming: {folder} is a saved data set and memory-mapped; drop it")
+    try:
+        saved = load_from_disk(str(folder))
+        name = expression.partition("[")[0]
+        splits = saved if isinstance(saved, DatasetDict) else {name: saved}
+        read = ReadInstruction.from_spec(expression).to_absolute({n: len(part) for n, part in splits.items()})
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{where}: {folder} ({expression}) cannot be loaded: {reason}") from error
+    parts: list[Dataset] = [splits[part.splitname].select(range(part.from_, part.to)) for part in read]
+    if len(parts) > 1:
+        raise UserError(f"{where}.splits: '{expression}' adds splits; name one for each of ours")
+    return ArrowRows(parts[0], source_root(task), f"{spec.path}:{expression}")

@@ -1,0 +1,69 @@
+"""CSV and parquet: Arrow tables, memory-mapped, through `datasets`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unified.errors import UserError
+from unified.sources.arrow import ArrowRows, load_local
+from unified.sources.base import RowSource, concatenate
+from unified.sources.location import find_files, source_root
+from unified.specs.schema import CsvSource, ParquetSource
+
+if TYPE_CHECKING:
+    from unified.specs.load import LoadedTask
+
+
+def open_csv(task: LoadedTask, spec: CsvSource, split: str) -> RowSource:
+    """Rows of CSV files with a header. Cells are text, exactly as written ("007", "NA", "None"); an
+    empty cell is null."""
+    key = f"source.splits.{split}"
+    files = find_files(task, spec.splits[split], key)
+    return concatenate([_csv_file(task, spec, path, f"{task.path}: {key}") for path in files])
+
+
+def _csv_file(task: LoadedTask, spec: CsvSource, path: Path, key: str) -> RowSource:
+    from datasets import Features, Value
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter=spec.delimiter)
+            header = next(reader, None)
+            first = next(reader, None)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{key}: {path} is not UTF-8 CSV text: {error}") from error
+    if header is None or first is None:
+        raise UserError(f"{key}: {path} holds no rows under a header")
+    twice = {name for name in header if header.count(name) > 1}
+    if twice:
+        raise UserError(f"{key}: {path} has two columns named {', '.join(map(repr, sorted(twice)))}")
+    if len(first) > len(header):
+        raise UserError(
+            f"{key}: {path} has {len(header)} column names but its first row has {len(first)} cells"
+        )
+    table = load_local(
+        key,
+        "csv",
+        [path],
+        sep=spec.delimiter,
+        features=Features({name: Value("string") for name in header}),
+        na_filter=False,
+        encoding="utf-8-sig",
+    )
+    return CsvRows(table, source_root(task), path.name)
+
+
+class CsvRows(ArrowRows):
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {name: cell or None for name, cell in super().__getitem__(index).items()}
+
+
+def open_parquet(task: LoadedTask, spec: ParquetSource, split: str) -> RowSource:
+    """Rows of parquet files."""
+    key = f"source.splits.{split}"
+    files = find_files(task, spec.splits[split], key)
+    table = load_local(f"{task.path}: {key}", "parquet", files)
+    name = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
+    return ArrowRows(table, source_root(task), name)
