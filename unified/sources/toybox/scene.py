@@ -13,14 +13,14 @@ from unified.sources.toybox.draws import Draws
 from unified.sources.toybox.figures import item_for, make_figure, make_mood
 from unified.sources.toybox.render import Rendering, outline, render
 from unified.sources.toybox.world import (
-    COLOURS, HELD_OUT, MATERIALS, PAIRS, SHAPES, SIZES, TRAIN_PAIRS, Camera, Figure, Look, Scene, Thing,
+    HELD_OUT, MATERIALS, PAIRS, SIZES, TRAIN_PAIRS, Camera, Figure, Look, Scene, Thing,
 )  # fmt: skip
 
-NEAR, DEEP = 3.3, 6.5
+NEAR, DEEP = 3.2, 6.6
 """Metres ahead of the camera between which things stand."""
 MIN_SEEN = 0.6
 """Least visible share of every thing."""
-MIN_SIDE = 0.1
+MIN_SIDE = 0.11
 """Least side of a visible box in picture widths."""
 
 
@@ -83,29 +83,30 @@ def draw_look(rng: Draws, held_out: bool | None = False, *, colour: str | None =
     return Look(colour, shape, size or rng.pick(tuple(SIZES)), material or rng.pick(MATERIALS))
 
 
-def place(rng: Draws, looks: Sequence[Look], camera: Camera, taken: Sequence[Thing] = ()) -> list[Thing] | None:
-    """Positions for `looks`, none in another's way; None if the draws did not fit."""
-    placed: list[Thing] = list(taken)
-    boxes = [outline(t, camera, 1) for t in placed]
+def place(rng: Draws, looks: Sequence[Look], camera: Camera, taken: Sequence[Thing] = (),
+          span: tuple[float, float] = (0.01, 0.99)) -> list[Thing] | None:  # fmt: skip
+    """Positions for `looks`, none in another's way, inside the columns `span` of the picture (in
+    widths); None if the draws did not fit."""
+    boxes = [outline(t, camera, 1) for t in taken]
+    feet = [(t.x, t.z, t.reach) for t in taken]
     order = sorted(range(len(looks)), key=lambda i: -SIZES[looks[i].size])
     spots: dict[int, Thing] = {}
     for i in order:
-        for _ in range(12):
+        reach = Thing(looks[i], 0.0, 0.0).reach
+        for _ in range(25):
             z = rng.uniform(NEAR, DEEP)
-            deep = camera.to_camera((0.0, 0.4, z))[2]
-            reach = 0.47 * deep / camera.focal
+            wide = camera.to_camera((0.0, 0.4, z))[2] / camera.focal
+            x = rng.uniform((span[0] - 0.5) * wide + reach, (span[1] - 0.5) * wide - reach)
             yaw = rng.uniform(0.0, math.pi / 2)
-            thing = Thing(looks[i], 0.0, z, yaw)
-            reach -= thing.reach
-            thing = Thing(looks[i], rng.uniform(-reach, reach), z, yaw)
-            box = outline(thing, camera, 1)
-            if box[0] < 0.01 or box[2] > 0.99 or box[3] > 0.985 or box[1] < 0.01:
+            if any((a - x) ** 2 + (b - z) ** 2 < (r + reach + 0.05) ** 2 for a, b, r in feet):
                 continue
-            if all(
-                (t.x - thing.x) ** 2 + (t.z - z) ** 2 > (t.reach + thing.reach + 0.05) ** 2 for t in placed
-            ) and all(_overlap(box, other) < 0.35 for other in boxes):
+            thing = Thing(looks[i], x, z, yaw)
+            box = outline(thing, camera, 1)
+            if box[0] < span[0] or box[2] > span[1] or box[1] < 0.01 or box[3] > 0.99:
+                continue
+            if all(_hidden(box, z, other, foot[1]) < 0.4 for other, foot in zip(boxes, feet, strict=True)):
                 spots[i] = thing
-                placed.append(thing)
+                feet.append((x, z, reach))
                 boxes.append(box)
                 break
         else:
@@ -116,12 +117,13 @@ def place(rng: Draws, looks: Sequence[Look], camera: Camera, taken: Sequence[Thi
 Box = tuple[float, float, float, float]
 
 
-def _overlap(a: Box, b: Box) -> float:
-    """Intersection over the smaller area."""
+def _hidden(a: Box, a_z: float, b: Box, b_z: float) -> float:
+    """Share of the farther box that the nearer one may hide."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if w <= 0.0 or h <= 0.0:
         return 0.0
-    return w * h / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    far = a if a_z > b_z else b
+    return w * h / ((far[2] - far[0]) * (far[3] - far[1]))
 
 
 def readable(picture: Rendering) -> bool:
@@ -133,16 +135,11 @@ def readable(picture: Rendering) -> bool:
     )
 
 
-def draw_view(rng: Draws, looks: Sequence[Look], size: int) -> View:
-    """A readable scene of things that look like `looks`, in their order."""
-    while True:
-        camera = draw_camera(rng)
-        things = place(rng, looks, camera)
-        if things is not None:
-            scene = draw_room(rng, things, camera)
-            picture = render(scene, size)
-            if readable(picture):
-                return View(scene, picture)
+def draw_scene(rng: Draws, looks: Sequence[Look], span: tuple[float, float] = (0.01, 0.99)) -> Scene | None:
+    """Things that look like `looks`, in their order, in a room; None if the draws did not fit."""
+    camera = draw_camera(rng)
+    things = place(rng, looks, camera, span=span)
+    return None if things is None else draw_room(rng, things, camera)
 
 
 def draw_figure_view(rng: Draws, size: int, *, action: str, colour: str, item: Look | None,
@@ -184,9 +181,3 @@ def draw_figure_view(rng: Draws, size: int, *, action: str, colour: str, item: L
 
 def _outside(box: Box) -> bool:
     return box[0] < 0.02 or box[1] < 0.02 or box[2] > 0.98 or box[3] > 0.98
-
-
-__all__ = [
-    "COLOURS", "SHAPES", "View", "draw_camera", "draw_figure_view", "draw_look", "draw_room", "draw_view", "place",
-    "readable",
-]  # fmt: skip

@@ -23,7 +23,7 @@ COLOURS: dict[str, Vec] = {
     "white": (0.98, 0.98, 0.98),
 }
 SHAPES = ("sphere", "cube", "cylinder", "cone")
-SIZES: dict[str, float] = {"small": 0.50, "large": 0.86}
+SIZES: dict[str, float] = {"small": 0.48, "large": 0.80}
 """Radius in metres of the ball that a thing of each size roughly fills."""
 MATERIALS = ("matte", "shiny")
 
@@ -139,4 +139,4 @@ class Scene:
     """Unit world direction towards the light."""
     floor: Vec = (0.55, 0.52, 0.49)
     wall: Vec = (0.72, 0.77, 0.84)
-    wall_distance: float = 7.7
+    wall_distance: float = 7.9
