@@ -44,6 +44,14 @@ class Op(Strict):
 
     random: ClassVar[bool] = False
 
+    def fields(self) -> dict[str, str]:
+        """Option -> the field that it names."""
+        return {
+            option: getattr(self, option)
+            for option, info in type(self).model_fields.items()
+            if any(isinstance(mark, OfType) for mark in info.metadata)
+        }
+
     @abstractmethod
     def apply(self, sample: Sample) -> None:
         """Changes `sample` in place."""

@@ -301,6 +301,14 @@ class TaskSpec(Strict):
         """The type of a field, by declaration or by its name."""
         return self.fields[name].type or NAMED_TYPES.get(name, "text")
 
+    def frame_of(self, name: str) -> str | None:
+        """The field in whose frame a field's value lives: itself for images, else the `image` that it
+        names, else the first input image, else the first image of all; None without any image."""
+        if name in self.input.images or self.field_type(name) == "image":
+            return name
+        images = [field for field in self.fields if self.field_type(field) == "image"]
+        return self.fields[name].image or next(iter([*self.input.images, *images]), None)
+
     @property
     def modality(self) -> FieldType:
         """What the task's answer is read back as."""
