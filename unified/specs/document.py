@@ -42,15 +42,23 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     sources: tuple[Path, ...] = ()
     """All files that this one was made of."""
+    prefix: Key = ()
+    """Where this document stands in the file, if it is a part of it."""
 
     def place(self, key: Key) -> Place:
         """Where a key stands; for a key that is not there, its nearest parent."""
-        while key not in self.places and key:
+        while key and key not in self.places:
             key = key[:-1]
         return self.places.get(key, Place(self.file, 1))
 
     def problem(self, key: Key, message: str) -> Problem:
-        return Problem(*self.place(key), dotted(key), message)
+        return Problem(*self.place(key), dotted((*self.prefix, *key)), message)
+
+    def part(self, key: Key, data: Any) -> Document:
+        """The part at `key` as a document of its own, with `data` for its data."""
+        places = {k[len(key) :]: p for k, p in self.places.items() if k[: len(key)] == key}
+        file, line = self.place(key)
+        return Document(self.file, data, {(): Place(file, line)} | places, prefix=(*self.prefix, *key))
 
     def get(self, key: Key) -> Any:
         """The value at a key; None where there is none."""

@@ -61,7 +61,7 @@ class Linter:
         if not NAME.fullmatch(spec.task):
             problems.append(document.problem(("task",), f"'{spec.task}' may only have a-z, 0-9 and _ / . -"))
         task = LoadedTask.of(spec, path)
-        problems += rules.check(task, document)
+        problems += rules.check(task, document, sound=not problems)
         return Linted(problems=problems) if problems else Linted(task)
 
 

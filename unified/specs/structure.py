@@ -25,7 +25,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
     be checked; the model is None where that is not enough.
     """
     problems: dict[Problem, None] = {}
-    work = Document(document.file, copy.deepcopy(document.data), dict(document.places))
+    work = Document(document.file, copy.deepcopy(document.data), dict(document.places), prefix=document.prefix)
     for _ in range(ROUNDS):
         try:
             return model.model_validate(work.data), list(problems)
