@@ -110,7 +110,7 @@ def to_normals(raw: Any, form: str | None, axes: Axes | None, root: Path) -> Nor
         vectors = vectors / 127.5 - 1.0
     elif form == "rgb":
         raise BadRow(f"format rgb needs a picture with 8 bits, found {vectors.dtype}")
-    vectors = vectors.astype(np.float64)
+    vectors = vectors.astype(np.float64, copy=False)
     length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
     low, high = length.min(), length.max()
     if not high < np.inf:
@@ -128,6 +128,33 @@ def to_normals(raw: Any, form: str | None, axes: Axes | None, root: Path) -> Nor
         signs = np.asarray([sign for _, sign in axes], dtype=np.float64)
         vectors = vectors[:, :, [component for component, _ in axes]] * signs
     return Normals(vectors if valid is None else np.where(valid[:, :, None], vectors, 0.0), valid)
+
+
+Aligned: TypeAlias = Mask | Segmentation | Depth | Normals
+
+
+def to_frame(value: Aligned, frame: Size) -> Aligned:
+    """A dense value that shows its image at another resolution, brought to the image's by taking the
+    nearest pixel (numbers are not mixed). Raises BadRow where the proportions differ by more than
+    the rounding to whole pixels."""
+    (width, height), size = frame, value.size
+    if size == frame:
+        return value
+    scale = max(size.width / width, size.height / height)
+    if abs(size.width - width * scale) > 1 or abs(size.height - height * scale) > 1:
+        raise BadRow(
+            f"is {size.width} x {size.height} pixels, which does not fit its image of {width} x {height}"
+        )
+    rows = ((np.arange(height) + 0.5) * size.height / height).astype(np.intp)[:, None]
+    columns = ((np.arange(width) + 0.5) * size.width / width).astype(np.intp)
+    if isinstance(value, Mask):
+        return Mask(value.array[rows, columns])
+    if isinstance(value, Segmentation):
+        return Segmentation(value.classes[rows, columns], value.names)
+    valid = None if value.valid is None else value.valid[rows, columns]
+    if isinstance(value, Depth):
+        return Depth(value.metres[rows, columns], valid)
+    return Normals(value.vectors[rows, columns], valid)
 
 
 def parse_axes(axes: Sequence[str]) -> Axes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unified.errors import UserError, did_you_mean
 from unified.sources.base import Row, RowSource, RowStream
-from unified.sources.dense import parse_axes, to_depth, to_mask, to_normals, to_segmentation
+from unified.sources.dense import parse_axes, to_depth, to_frame, to_mask, to_normals, to_segmentation
 from unified.sources.images import read_rgb
 from unified.sources.location import expand, source_root
 from unified.sources.paths import Getter, Missing, compile_path
@@ -52,7 +52,7 @@ class _Field:
     default: Any
     dense: bool
     frame: str | None
-    """The field whose size this one must have, if dense and aligned with an image."""
+    """The field whose pixels a dense value shows, unless it is a picture of its own."""
 
 
 def read_fields(task: LoadedTask, row: Row, source: RowSource | RowStream | None = None) -> dict[str, Value]:
@@ -90,11 +90,9 @@ def _read(item: _Field, row: Row, context: _Context) -> Value:
         value = item.convert(raw, context)
         context.labels = None
     if item.dense:
-        size = value.size  # type: ignore[union-attr]
-        context.sizes[item.name] = size
-        if item.frame is not None and context.sizes.get(item.frame, size) != size:
-            frame = context.sizes[item.frame]
-            raise BadRow(f"is {size[0]} x {size[1]} pixels but '{item.frame}' is {frame[0]} x {frame[1]}")
+        if item.frame is not None and item.frame in context.sizes:
+            value = to_frame(value, context.sizes[item.frame])  # type: ignore[arg-type]
+        context.sizes[item.name] = value.size  # type: ignore[union-attr]
     return value
 
 
