@@ -1,0 +1,219 @@
+"""VQGAN: images <-> grids of codes, around the networks of taming-transformers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from einops import rearrange
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from unified.errors import UserError
+
+ENCODE_CHUNK = 8
+"""Images a pass of the encoder. The pass always has this many, so that a code never depends on what
+else is in the batch: convolutions choose another order of summation for another batch size."""
+
+RELEASED_GLOBALS = ("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",)
+"""Classes that released checkpoints name in parts we do not read; replaced by an empty one."""
+
+
+class NetworkConfig(BaseModel):
+    """taming's `ddconfig`: the shape of encoder and decoder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    double_z: bool = False
+    z_channels: int
+    resolution: int
+    in_channels: Literal[3] = 3
+    out_ch: Literal[3] = 3
+    ch: int
+    ch_mult: tuple[int, ...]
+    num_res_blocks: int
+    attn_resolutions: tuple[int, ...] = ()
+    dropout: float = 0.0
+
+
+class VQConfig(BaseModel):
+    """The part of a taming config that decides the weights; keys of training are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    embed_dim: int
+    n_embed: int
+    beta: float = 0.25
+    ddconfig: NetworkConfig
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side that one code stands for."""
+        return 2 ** (len(self.ddconfig.ch_mult) - 1)
+
+    @classmethod
+    def load(cls, path: Path) -> VQConfig:
+        """Read a taming YAML (`model: {target, params: {embed_dim, n_embed, ddconfig, ...}}`)."""
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        except (OSError, YAMLError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); give a taming VQGAN config") from None
+        model = data.get("model") if isinstance(data, dict) else None
+        if not isinstance(model, dict) or not isinstance(model.get("params"), dict):
+            raise UserError(f"{path}: no `model.params`; give a taming VQGAN config, as released beside its weights")
+        target = str(model.get("target", "taming.models.vqgan.VQModel"))
+        if not target.endswith(".VQModel"):
+            raise UserError(f"{path}: model.target is {target}; only taming.models.vqgan.VQModel is supported")
+        if model["params"].get("remap") is not None:
+            raise UserError(f"{path}: model.params.remap is set; remapped codebooks are not supported")
+        try:
+            return cls.model_validate(model["params"])
+        except ValidationError as error:
+            problems = [
+                f"{path}: model.params.{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
+            ]
+            raise UserError("\n".join(problems)) from None
+
+
+class VQModel(nn.Module):
+    """taming's Encoder, Decoder and VectorQuantizer2 under the parameter names of released weights:
+    `encoder.*`, `decoder.*`, `quantize.embedding.weight`, `quant_conv.*`, `post_quant_conv.*`."""
+
+    def __init__(self, config: VQConfig) -> None:
+        super().__init__()
+        from taming.modules.diffusionmodules.model import Decoder, Encoder
+        from taming.modules.vqvae.quantize import VectorQuantizer2
+
+        shape = config.ddconfig.model_dump()
+        with contextlib.redirect_stdout(io.StringIO()):  # taming prints the shape of z
+            self.encoder = Encoder(**shape)
+            self.decoder = Decoder(**shape)
+        self.quantize = VectorQuantizer2(config.n_embed, config.embed_dim, beta=config.beta)
+        self.quant_conv = nn.Conv2d(config.ddconfig.z_channels, config.embed_dim, 1)
+        self.post_quant_conv = nn.Conv2d(config.embed_dim, config.ddconfig.z_channels, 1)
+        self.config = config
+
+    @property
+    def n_codes(self) -> int:
+        """Size of the codebook."""
+        return self.config.n_embed
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side that one code stands for."""
+        return self.config.factor
+
+    @classmethod
+    def load(cls, config: Path, weights: Path) -> VQModel:
+        """The model of a taming config with released (or our own) weights, in float32, for inference."""
+        model = cls(VQConfig.load(config))
+        state = read_weights(weights)
+        expected = model.state_dict()
+        missing = sorted(expected.keys() - state.keys())
+        unexpected = sorted(state.keys() - expected.keys())
+        wrong = sorted(k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape)
+        if missing or unexpected or wrong:
+            parts = [("missing", missing), ("unexpected", unexpected), ("of another shape", wrong)]
+            told = "; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys)
+            raise UserError(f"{weights}: does not fit {config}: {told}; use the config released with the weights")
+        model.load_state_dict(state)
+        return model.requires_grad_(False).eval()
+
+    # ------------------------------------------------------------------ differentiable pieces
+
+    def to_latent(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) in -1..1 -> (B, embed_dim, H / factor, W / factor)."""
+        return self.quant_conv(self.encoder(images))
+
+    def nearest(self, latent: Tensor) -> Tensor:
+        """latent (B, d, h, w) -> codes (B, h w) of the nearest codebook entries, in taming's arithmetic."""
+        z = rearrange(latent.float(), "b d h w -> (b h w) d")
+        book = self.quantize.embedding.weight.float()
+        distance = z.square().sum(1, keepdim=True) + book.square().sum(1) - 2 * (z @ book.T)
+        return rearrange(distance.argmin(1), "(b n) -> b n", b=len(latent))
+
+    def lookup(self, codes: Tensor, grid: tuple[int, int]) -> Tensor:
+        """codes (B, h w) -> codebook entries (B, d, h, w); grid = (h, w)."""
+        return rearrange(self.quantize.embedding(codes), "b (h w) d -> b d h w", h=grid[0], w=grid[1])
+
+    def from_latent(self, latent: Tensor) -> Tensor:
+        """latent (B, d, h, w) -> images (B, 3, H, W), about -1..1."""
+        return self.decoder(self.post_quant_conv(latent))
+
+    # --------------------------------------------------------------------------- codes
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor | np.ndarray) -> Tensor:
+        """pixels (B, H, W, 3) in 0..255, uint8 or float -> codes (B, n) int64, row-major.
+
+        H and W are multiples of `factor`. Deterministic, and independent of the batch.
+        """
+        pixels = torch.as_tensor(pixels)
+        if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.shape[1] % self.factor or pixels.shape[2] % self.factor:
+            raise UserError(
+                f"image tokenizer: got pixels of shape {tuple(pixels.shape)}; it encodes (batch, height, width, 3) "
+                f"with sides that are multiples of {self.factor}"
+            )
+        device = self.quant_conv.weight.device
+        codes = []
+        with torch.autocast(device.type, enabled=False):
+            for chunk in pixels.split(ENCODE_CHUNK):
+                full = torch.zeros((ENCODE_CHUNK, *chunk.shape[1:]), device=device)
+                full[: len(chunk)] = chunk.to(device=device, dtype=torch.float32)
+                images = rearrange(full / 127.5 - 1, "b h w c -> b c h w").contiguous()
+                codes.append(self.nearest(self.to_latent(images))[: len(chunk)])
+        cells = (pixels.shape[1] // self.factor) * (pixels.shape[2] // self.factor)
+        return torch.cat(codes) if codes else torch.zeros((0, cells), dtype=torch.int64, device=device)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor | np.ndarray, grid: tuple[int, int] | None = None) -> Tensor:
+        """codes (B, n) -> pixels (B, H, W, 3) uint8. grid: (rows, columns); default: a square."""
+        device = self.quant_conv.weight.device
+        codes = torch.as_tensor(codes).to(device=device, dtype=torch.int64)
+        side = round(codes.shape[1] ** 0.5)
+        rows, columns = grid or (side, side)
+        if rows * columns != codes.shape[1]:
+            raise UserError(f"image tokenizer: {codes.shape[1]} codes do not fill a grid of {rows} x {columns}")
+        if codes.numel() and not (0 <= int(codes.min()) and int(codes.max()) < self.n_codes):
+            raise UserError(f"image tokenizer: codes outside 0..{self.n_codes - 1}")
+        with torch.autocast(device.type, enabled=False):
+            images = self.from_latent(self.lookup(codes, (rows, columns)).float())
+        return rearrange((images + 1) * 127.5, "b c h w -> b h w c").round().clamp(0, 255).to(torch.uint8)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Weights of a VQGAN in float32, from .safetensors or a released .ckpt (with or without the
+    `state_dict` wrapper). The training losses' `loss.*` are left out. Never runs pickled code."""
+    import pickle
+
+    if not path.exists():
+        raise UserError(f"{path}: no such file; it holds the weights of the image tokenizer")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state: dict[str, Any] = load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a safetensors file ({error}); copy it again") from None
+    else:
+        stand_in = type("Ignored", (), {})
+        try:
+            with torch.serialization.safe_globals([(stand_in, name) for name in RELEASED_GLOBALS]):
+                state = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise UserError(
+                f"{path}: cannot be read as plain weights ({str(error).splitlines()[0]}); convert it to .safetensors "
+                "where it was made, or download it again"
+            ) from None
+        state = state.get("state_dict", state)
+    return {
+        k: v.float() for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("loss.")
+    }
