@@ -40,6 +40,11 @@ def find_mixture(name_or_path: str | Path, folder: Path | None = None) -> Path:
     return _find("mixture", name_or_path, folder, list_mixtures)
 
 
+def task_files() -> dict[str, Path]:
+    """Name -> file of the shipped tasks."""
+    return _names(list_tasks(), "task")
+
+
 def kind_of(path: Path) -> str:
     """`mixture` or `task`, by the file's first key of that name; `task` where neither is found."""
     return next((kind for kind, _ in _headers(path)), "task")

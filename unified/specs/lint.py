@@ -6,6 +6,7 @@ several keys (`rules`).
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +76,7 @@ def _inline_files(document: Document) -> list[Problem]:
     problems: list[Problem] = []
 
     def lines(key: Key, name: str) -> list[str]:
-        file = document.place(key).file.parent / name
+        file = document.place(key).file.parent / os.path.expanduser(os.path.expandvars(name))
         try:
             return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError):

@@ -85,7 +85,7 @@ def check_fields(spec: TaskSpec) -> Found:
         yield from _check_format(kind, field.format, (*key, "format"))
         if field.axes is not None and sorted(a.lstrip("+-") for a in field.axes) != ["x", "y", "z"]:
             yield (*key, "axes"), 'must name x, y and z once each, with or without sign, e.g. ["x", "-y", "-z"]'
-        if kind in ("segmentation", "keypoints") and not field.names and spec.source.type != "coco":
+        if kind in ("segmentation", "keypoints") and not field.names:
             what = "classes" if kind == "segmentation" else "joints"
             yield key, f"{kind} needs `names`, the {what} by index or a file with one name a line"
         if field.unit_scale is not None and field.unit_scale <= 0:

@@ -152,9 +152,9 @@ class FieldSpec(Strict):
     `a[].b` collects all elements into one value, `a[*]` makes one example for each element. A path
     with braces is a format string over the row (`"{folder}/{stem}_depth.png"`)."""
     format: str | None = None
-    """Boxes: xyxy (default), xywh, cxcywh, yxyx, with `normalized_` before it when in 0..1.
-    Mask: png, rle, polygon, bool. Segmentation: png. Depth: png, npy. Normals: rgb, npy.
-    Keypoints: coco. Text: none."""
+    """Boxes (also of grounded_text): xyxy (default), xywh, cxcywh, yxyx. Points: xy. Keypoints: coco.
+    Each with `normalized_` before it when in 0..1. Mask: png, rle, polygon, bool. Segmentation: png.
+    Depth: png, npy. Normals: rgb, npy. Other types have none."""
     unit_scale: float | None = None
     """Raw number x unit_scale = the value's unit (depth PNG in mm: 0.001)."""
     axes: tuple[str, str, str] | None = None
@@ -182,7 +182,7 @@ class InputSpec(Strict):
     eval_prompt: str | None = None
     """Default: the first prompt."""
 
-    @field_validator("prompt", mode="before")
+    @field_validator("prompt", mode="before", json_schema_input_type=str | list[str | PromptSpec])
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
         value = [value] if isinstance(value, str) else value
@@ -277,14 +277,16 @@ class TaskSpec(Strict):
     sampling: SamplingSpec = SamplingSpec()
     checks: list[CheckSpec] = []
 
-    @field_validator("fields", mode="before")
+    @field_validator("fields", mode="before", json_schema_input_type=dict[str, str | FieldSpec | None])
     @classmethod
     def _field_shorthand(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         return {k: {"path": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
 
-    @field_validator("preprocess", mode="before")
+    @field_validator(
+        "preprocess", mode="before", json_schema_input_type=list[str | dict[str, dict[str, Any] | None]]
+    )
     @classmethod
     def _op_shorthand(cls, value: Any) -> Any:
         if not isinstance(value, list):
@@ -292,7 +294,7 @@ class TaskSpec(Strict):
         out = [{v: {}} if isinstance(v, str) else v for v in value]
         return [{k: a or {} for k, a in v.items()} if isinstance(v, dict) else v for v in out]
 
-    @field_validator("metrics", mode="before")
+    @field_validator("metrics", mode="before", json_schema_input_type=list[str | MetricSpec])
     @classmethod
     def _metric_shorthand(cls, value: Any) -> Any:
         return [{"name": m} if isinstance(m, str) else m for m in value] if isinstance(value, list) else value
@@ -360,7 +362,7 @@ class MixtureSpec(Strict):
     groups: dict[str, float] = {}
     tasks: list[MixtureEntry]
 
-    @field_validator("tasks", mode="before")
+    @field_validator("tasks", mode="before", json_schema_input_type=list[str | MixtureEntry])
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
         if not isinstance(value, list):

@@ -62,10 +62,13 @@ DEFAULT_METRICS: dict[FieldType, tuple[str, ...]] = {
 
 LABELLED_BOX_METRICS = ("coco_ap",)
 
-BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")
+_BOXES = ("xyxy", "xywh", "cxcywh", "yxyx")
+_ANY_BOXES = (*_BOXES, *(f"normalized_{name}" for name in _BOXES))
 FORMATS: dict[FieldType, tuple[str, ...]] = {
-    "boxes": (*BOX_FORMATS, *(f"normalized_{name}" for name in BOX_FORMATS)),
-    "keypoints": ("coco",),
+    "boxes": _ANY_BOXES,
+    "grounded_text": _ANY_BOXES,
+    "points": ("xy", "normalized_xy"),
+    "keypoints": ("coco", "normalized_coco"),
     "mask": ("png", "rle", "polygon", "bool"),
     "segmentation": ("png",),
     "depth": ("png", "npy"),
@@ -74,11 +77,11 @@ FORMATS: dict[FieldType, tuple[str, ...]] = {
 """Field type -> its formats; types that are absent have none."""
 
 FIELD_KEYS: dict[str, tuple[FieldType, ...]] = {
-    "unit_scale": ("depth", "number"),
+    "unit_scale": ("depth", "number", *LOCATIONS),
     "axes": ("normals",),
-    "names": ("label", "boxes", "points", "keypoints", "segmentation"),
-    "map": ("text", "texts", "label", "boxes", "points"),
-    "labels": ("boxes", "points"),
+    "names": ("text", "texts", "label", "boxes", "points", "keypoints", "segmentation"),
+    "map": ("text", "texts", "label", "number", "boxes", "points", "segmentation"),
+    "labels": ("boxes", "points", "segmentation"),
     "image": (*LOCATIONS, "mask", "segmentation", "depth", "normals"),
 }
 """Key of a field -> the types for which it means something."""
