@@ -1,0 +1,126 @@
+"""Rows of a split as examples with their true answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from unified.errors import UserError
+from unified.sources.base import RowSource, RowStream
+from unified.sources.fields import read_fields
+from unified.sources.open import open_source
+from unified.specs.build import build_example
+from unified.specs.example import BadRow, Example
+from unified.specs.load import LoadedTask
+from unified.values.types import DENSE_TYPES, Boxes, Keypoints, Label, Number, Points, Size, Text, Value
+
+
+@dataclass(frozen=True)
+class Case:
+    """An example and its true answer in the source frame. The answer of a field of several strings is
+    all of them (Texts)."""
+
+    example: Example
+    target: Value
+
+
+@dataclass
+class Cases:
+    """The cases of a split. `skipped`: (key, reason) of rows that could not be used."""
+
+    cases: list[Case] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_cases(
+    task: LoadedTask, split: str, *, limit: int | None, seed: int, image_size: int, target_size: int
+) -> Cases:
+    """At most `limit` rows of a split, spread evenly over it (a stream: its first rows).
+
+    Which rows, and all random choices, depend on nothing but `seed` and the split. Raises UserError where not
+    a single row can be used.
+    """
+    out = Cases()
+    source = open_source(task, split)
+    for key, row in _rows(source, limit):
+        try:
+            if isinstance(row, BadRow):
+                raise row
+            values = read_fields(task, row, source)
+            example = build_example(
+                task, values, key=key, rng=_rng(seed, key), training=False,
+                image_size=image_size, target_size=target_size,
+            )  # fmt: skip
+            out.cases.append(Case(example, true_answer(task, example)))
+        except BadRow as bad:
+            out.skipped.append((key, str(bad)))
+    if not out.cases:
+        what = f"; the first: {out.skipped[0][0]}: {out.skipped[0][1]}" if out.skipped else ""
+        raise UserError(f"{task.path}: no row of split '{split}' can be used{what}")
+    return out
+
+
+def _rng(seed: int, key: str) -> np.random.Generator:
+    digest = hashlib.sha256(key.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+
+
+def _rows(source: RowSource | RowStream, limit: int | None) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    if isinstance(source, RowStream):
+        yield from islice(source, limit)
+        return
+    n = len(source) if limit is None else min(limit, len(source))
+    for i in range(n):
+        index = i * len(source) // n
+        try:
+            row: dict[str, Any] | BadRow = source[index]
+        except BadRow as bad:
+            row = bad
+        yield source.key(index), row
+
+
+def frame_of(example: Example) -> Size:
+    """The frame in which a spatial answer of the example lives."""
+    if example.target_geometry is not None:
+        return example.target_geometry.source
+    if not example.images:
+        raise UserError(f"{example.task}: {example.key}: a place is asked for, but there is no image")
+    return example.images[0].size
+
+
+def true_answer(task: LoadedTask, example: Example) -> Value:
+    """What the answer should be: the target's field, or what the target's template says, read back as the
+    task's modality. Raises BadRow where the template gives nothing of that kind."""
+    target = task.spec.target
+    if target.field is not None:
+        return example.values[target.field]
+    if task.spec.modality in DENSE_TYPES:
+        raise UserError(f"{task.path}: target: a {task.spec.modality} needs a field, not a template")
+    parts = example.target
+    assert isinstance(parts, tuple)
+    words = " ".join(" ".join(p for p in parts if isinstance(p, str)).split())
+    match task.spec.modality:
+        case "label":
+            return Label(words)
+        case "number":
+            try:
+                return Number(float(words))
+            except ValueError:
+                raise BadRow(f"target '{words}' is not a number") from None
+        case "boxes" | "points" | "keypoints":
+            return _place(example)
+    return Text(words)
+
+
+def _place(example: Example) -> Value:
+    """The only spatial value of a rendered target, back in the source frame."""
+    parts = example.target if isinstance(example.target, tuple) else ()
+    places = [p for p in parts if isinstance(p, Boxes | Points | Keypoints)]
+    if len(places) != 1 or not example.geometries:
+        raise BadRow(f"target holds {len(places)} places instead of one")
+    return example.geometries[0].inverse().apply(places[0])

@@ -1,0 +1,97 @@
+"""What an evaluation found: the numbers of each task, the predictions, and a few samples to look at."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unified.errors import UserError
+from unified.evaluation.metrics import get_metric
+
+RESULTS, PREDICTIONS, SAMPLES = "results.json", "predictions.jsonl", "samples"
+
+
+@dataclass
+class TaskResult:
+    """The numbers of one task.
+
+    `metrics`, `baseline`, `ceiling` and `copy_input` map a metric's label (its name, with arguments if it has
+    any) to its value, None where it has none; `baseline` is a trivial predictor's, which answers
+    `baseline_answer`; `ceiling` that of the true answers sent through the tokenizers and back. The headline
+    metric is the first. `malformed`: predictions that were not whole answers.
+    """
+
+    identity: str
+    modality: str
+    n: int
+    skipped: int
+    malformed: int
+    seconds: float
+    headline: str
+    metrics: dict[str, float | None]
+    notes: dict[str, str] = field(default_factory=dict)
+    baseline: dict[str, float | None] | None = None
+    baseline_answer: str | None = None
+    copy_input: dict[str, float | None] | None = None
+    ceiling: dict[str, float | None] | None = None
+    better_than_baseline: bool | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    """{key, prompt, reference, prediction: words; inputs: [file], reference_image, prediction_image: files
+    under the results folder, where there is something to see}."""
+
+
+@dataclass
+class Results:
+    """An evaluation. `about`: model, split, limit, seed, versions, device, tokenizer hash, time."""
+
+    about: dict[str, Any]
+    tasks: dict[str, TaskResult] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> Path:
+        """Writes results.json into `folder`; returns its path."""
+        path = folder / RESULTS
+        data = {"about": self.about, "tasks": {name: asdict(task) for name, task in self.tasks.items()}}
+        path.write_text(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> Results:
+        """The results that `save` wrote."""
+        path = folder / RESULTS
+        try:
+            data = json.loads(path.read_text())
+            return cls(data["about"], {name: TaskResult(**task) for name, task in data["tasks"].items()})
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; run `unified eval` first") from None
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a results file of this version ({error})") from None
+
+    def table(self) -> str:
+        """A plain table for a terminal: headline metric of each task, its baseline and its ceiling."""
+        rows = [("task", "metric", "model", "baseline", "ceiling", "n", "")]
+        for name, task in self.tasks.items():
+            rows.append(
+                (
+                    name,
+                    task.headline,
+                    shown(task.headline, task.metrics),
+                    shown(task.headline, task.baseline),
+                    shown(task.headline, task.ceiling),
+                    str(task.n),
+                    {True: "better", False: "not better", None: ""}[task.better_than_baseline],
+                )
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+
+def shown(label: str, values: Mapping[str, float | None] | None) -> str:
+    """A metric's value for a person; a dash where there is none."""
+    value = None if values is None else values.get(label)
+    return get_metric(label.partition("(")[0]).show(math.nan if value is None else value)
