@@ -94,7 +94,7 @@ def centre(thing: Thing) -> tuple[float, float, float]:
 # ----------------------------------------------------------------------------- singling out
 
 ATTRIBUTES = ("size", "material", "colour")
-SUBSETS = (("colour",), ("size",), ("material",), ("size", "colour"), ("material", "colour"), ("size", "material"),
+SUBSETS = (("colour",), (), ("size", "colour"), ("size",), ("material",), ("material", "colour"), ("size", "material"),
            ("size", "material", "colour"))  # fmt: skip
 
 
@@ -104,19 +104,17 @@ def matching(looks: Sequence[Look], like: Look, attributes: Sequence[str]) -> li
 
 
 def by_attributes(looks: Sequence[Look], i: int, hide: Sequence[str] = ()) -> list[str]:
-    """Phrases that single out thing i by its looks alone, shortest first, without the attributes in `hide`."""
-    look, out = looks[i], []
-    if "shape" not in hide and matching(looks, look, ("shape",)) == [i]:
-        out.append(look.shape)
+    """Phrases that single out thing i by its looks alone, without the attributes in `hide`: those that
+    name the shape first, short before long."""
+    look, shaped, bare = looks[i], [], []
     for subset in SUBSETS:
         if any(k in hide for k in subset):
             continue
         if "shape" not in hide and matching(looks, look, (*subset, "shape")) == [i]:
-            out.append(name(look, *subset))
-        if len(subset) < 3 and matching(looks, look, subset) == [i]:
-            words = " ".join(getattr(look, k) for k in subset)
-            out.append(f"{words} thing")
-    return out
+            shaped.append(name(look, *subset))
+        if 0 < len(subset) < 3 and matching(looks, look, subset) == [i]:
+            bare.append(f"{' '.join(getattr(look, k) for k in subset)} thing")
+    return shaped + bare
 
 
 def by_relation(layout: Layout, i: int, hide: Sequence[str] = ()) -> list[str]:

@@ -51,11 +51,11 @@ def _attribute(c: Context, key: str, questions: tuple[str, ...]) -> Row:
 
 
 def vqa_colour(c: Context) -> Row:
-    return _attribute(c, "colour", ("what colour is the {}?", "what is the colour of the {}?", "which colour has the {}?"))
+    return _attribute(c, "colour", ("what colour is the {}?", "what is the colour of the {}?", "which colour is the {}?"))
 
 
 def vqa_shape(c: Context) -> Row:
-    return _attribute(c, "shape", ("what shape is the {}?", "what is the shape of the {}?", "which shape has the {}?"))
+    return _attribute(c, "shape", ("what shape is the {}?", "what is the shape of the {}?", "which shape is the {}?"))
 
 
 def vqa_material(c: Context) -> Row:

@@ -71,7 +71,7 @@ def caption_action(c: Context) -> Row:
 
 def mood(c: Context) -> Row:
     """How happy a figure is, -3 to 3: the higher the arms the happier."""
-    value = round(c.rng.uniform(-3.0, 3.0), 1)
+    value = round(c.rng.uniform(-3.0, 3.0), 1) + 0.0  # no minus zero
     extras = [c.focus()] if c.held_out or c.rng.flip() else []
     view = draw_figure_view(c.rng, c.size, action="stand", colour=c.rng.pick(tuple(COLOURS)), item=None, extras=extras,
                             mood=value)  # fmt: skip

@@ -11,10 +11,9 @@ from unified.sources.toybox.language import Layout, a, full, placed, short, sing
 from unified.sources.toybox.makers.dense import by_colour
 from unified.sources.toybox.render import outline, render
 from unified.sources.toybox.scene import View, readable
-from unified.sources.toybox.world import COLOURS, MATERIALS, SHAPES, Scene, Thing
+from unified.sources.toybox.world import COLOURS, DEPTH_RANGE, MATERIALS, SHAPES, Scene, Thing
 from unified.values.dense import to_image
-from unified.values.types import Depth, Segmentation
-from unified.sources.toybox.world import DEPTH_RANGE
+from unified.values.types import Depth
 
 BLANK = 127
 """Grey of the pixels to be filled in."""
@@ -27,10 +26,9 @@ def text_to_image(c: Context) -> Row:
 
 
 def segmentation_to_image(c: Context) -> Row:
-    """`layout` is a picture with one flat palette colour for each colour class."""
+    """From the map of colours; the shapes are those of its patches."""
     view, _ = c.any_view(1, 4)
-    layout = to_image(Segmentation(by_colour(view), tuple(COLOURS))).pixels
-    return {"layout": layout, "image": view.image, "scene": graph(view)}
+    return {"segmentation": by_colour(view), "image": view.image, "scene": graph(view)}
 
 
 def depth_to_image(c: Context) -> Row:

@@ -82,9 +82,9 @@ def entailment(c: Context) -> Row:
         kept = [k for k in more if k.shape != focus.shape]
         if label == "no":
             other = rng.pick([col for col in COLOURS if col != focus.colour and c.allowed(col, focus.shape)])
-            kept.append(focus._replace(colour=other))
+            kept.insert(0, focus._replace(colour=other))
         twin = [c.look(colour=focus.colour, shape=focus.shape)] if rng.flip(0.4) else []
-        return [focus, *twin, *kept][:4] if label != "no" or rng.flip() else kept[:4]
+        return [focus, *kept[:1], *twin, *kept[1:]][:4] if label != "no" or rng.flip() else kept[:4]
 
     def plan(layout: Layout) -> bool | None:
         return None if not every and label != "yes" and any(short(k) == short(focus) for k in layout.looks) else True
@@ -125,20 +125,20 @@ def frames(c: Context, events: int = 2) -> tuple[Frames, list[Event]]:
         view, _ = c.view(lambda: c.looks(2, 3, distinct=True), lambda layout: layout)
         views, happened = [view], []
         for _ in range(events):
-            step = _step(c, views[-1].scene, bool(happened and happened[-1][0] == "move"))
-            if step is None:
+            for _ in range(8):
+                step = _step(c, views[-1].scene)
+                if step is not None and readable(picture := render(step[0], c.size)):
+                    views.append(View(step[0], picture))
+                    happened.append(step[1])
+                    break
+            else:
                 break
-            scene, event = step
-            picture = render(scene, c.size)
-            if not readable(picture):
-                break
-            views.append(View(scene, picture))
-            happened.append(event)
         if len(happened) == events:
             return views, happened
 
 
-def _step(c: Context, scene: Scene, moved: bool) -> tuple[Scene, Event] | None:
+def _step(c: Context, scene: Scene) -> tuple[Scene, Event] | None:
+    """The scene after something happened to one thing; None if what was drawn cannot be shown."""
     rng, things = c.rng, list(scene.things)
     kind = rng.pick(("move", "move", "vanish", "appear", "paint"))
     i = rng.below(len(things))
