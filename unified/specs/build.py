@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeGuard
 
 import numpy as np
 
@@ -32,7 +33,11 @@ from unified.values.types import (
     Value,
 )
 
-DENSE = tuple(TYPES[name] for name in DENSE_TYPES)
+_DENSE = tuple(TYPES[name] for name in DENSE_TYPES)
+
+
+def _is_dense(value: Value | None) -> TypeGuard[DenseValue]:
+    return isinstance(value, _DENSE)
 
 
 def build_example(
@@ -57,8 +62,7 @@ def build_example(
     then ().
     """
     spec = task.spec
-    frames = {n: Geometry.identity(v.size) for n, v in values.items() if isinstance(v, DENSE) and spec.frame_of(n) == n}
-    sample = Sample(dict(values), frames, rng, training)
+    sample = Sample(dict(values), _frames(spec, values), rng, training)
     _preprocess(task, sample, with_target)
     move = partial(_move, spec, sample, image_size)
     target: Rendered | DenseValue = ()
@@ -87,6 +91,10 @@ Move = Callable[[str], Value]
 """A field's value in the square model frame."""
 
 
+def _frames(spec: TaskSpec, values: Mapping[str, Value]) -> dict[str, Geometry]:
+    return {n: Geometry.identity(v.size) for n, v in values.items() if _is_dense(v) and spec.frame_of(n) == n}
+
+
 def _preprocess(task: LoadedTask, sample: Sample, with_target: bool) -> None:
     for op in task.ops:
         absent = [field for field in op.fields().values() if field not in sample.values]
@@ -102,7 +110,7 @@ def _into_square(geometry: Geometry, side: int) -> Geometry:
 
 def _move(spec: TaskSpec, sample: Sample, side: int, name: str) -> Value:
     value, frame = sample.values[name], spec.frame_of(name)
-    if isinstance(value, DENSE) or frame not in sample.geometry:
+    if _is_dense(value) or frame not in sample.geometry:
         return value
     return _into_square(sample.geometry[frame], side).apply(value)
 
@@ -111,22 +119,22 @@ def _image(values: Mapping[str, Value], name: str) -> Image:
     if name not in values:
         raise BadRow(f"the image '{name}' is missing")
     value = values[name]
-    return value if isinstance(value, Image) else to_image(value)  # type: ignore[arg-type]
+    if not _is_dense(value):
+        raise BadRow(f"'{name}' is no image")
+    return to_image(value)
 
 
 def _target_geometry(spec: TaskSpec, sample: Sample, side: int) -> Geometry:
     """Source frame of a dense target -> frame of the image tokenizer."""
     name = spec.target.field
     assert name is not None  # dense modalities have a field
-    frame = spec.frame_of(name)
+    value, frame = sample.values.get(name), spec.frame_of(name)
     known = frame if frame in sample.geometry else next(iter(spec.input.images), None)
     if known is None:  # made from text alone
-        value = sample.values.get(name)
-        own = value.size if isinstance(value, DENSE) else Size(side, side)
+        own = value.size if _is_dense(value) else Size(side, side)
         return Geometry.resize_pad(own, side)
     geometry = sample.geometry[known]
-    value = sample.values.get(name)
-    if isinstance(value, DENSE) and value.size != geometry.source:  # a map of its own resolution
+    if _is_dense(value) and value.size != geometry.source:  # a map of its own resolution
         geometry = _scale(value.size, geometry.source).then(geometry)
     return _into_square(geometry, side)
 
@@ -172,8 +180,8 @@ def _target(spec: TaskSpec, sample: Sample, move: Move) -> Rendered | DenseValue
         target: Rendered | DenseValue = _render(spec.target.template or "", "target", sample, move)
     elif name not in sample.values:
         raise BadRow(f"the target '{name}' is missing")
-    elif isinstance(sample.values[name], DENSE):
-        return _checked(sample.values[name], spec.target)  # type: ignore[arg-type]
+    elif _is_dense(value := sample.values[name]):
+        return _checked(value, spec.target)
     else:
         target = _field_target(move(name), spec.target, sample)
     found_nothing = name is not None and getattr(sample.values[name], "labels", None) is not None
@@ -191,10 +199,14 @@ def _field_target(value: Value, target: TargetSpec, sample: Sample) -> Rendered:
         case Texts(items):
             value = Text(_one_of(items, target, sample))
         case Boxes() | Points() | Keypoints():
-            if isinstance(value, Keypoints):
-                value = take(value, np.flatnonzero(value.visibility.any(axis=1)).tolist())
-            value = take(value, _order(value, target, sample)[: target.max_items])
+            there = _seen(value) if isinstance(value, Keypoints) else value
+            value = take(there, _order(there, target, sample)[: target.max_items])
     return render_value(value)
+
+
+def _seen(value: Keypoints) -> Keypoints:
+    """The figures of which at least one joint is in the frame."""
+    return take(value, np.flatnonzero(value.visibility.any(axis=1)).tolist())
 
 
 def _one_of(items: tuple[str, ...], target: TargetSpec, sample: Sample) -> str:
@@ -212,10 +224,11 @@ def _order(value: Boxes | Points | Keypoints, target: TargetSpec, sample: Sample
     if target.order == "given" or (target.order == "random" and not sample.training):
         return list(range(len(value)))
     if target.order == "random":
-        return [int(i) for i in sample.rng.permutation(len(value))]
+        return sample.rng.permutation(len(value)).tolist()
     x1, y1, x2, y2 = _extents(value)
-    by_area = target.order == "largest_first"
-    return [int(i) for i in (np.argsort(-(x2 - x1) * (y2 - y1), kind="stable") if by_area else np.lexsort((y1, x1)))]
+    if target.order == "largest_first":
+        return np.argsort(-(x2 - x1) * (y2 - y1), kind="stable").tolist()
+    return np.lexsort((y1, x1)).tolist()
 
 
 def _extents(value: Boxes | Points | Keypoints) -> np.ndarray:

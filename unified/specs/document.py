@@ -185,6 +185,7 @@ class _Builder:
                 self._note((*key, i), item)
                 items.append(self.build(item, (*key, i), (*above, node)))
             return items
+        assert isinstance(node, ScalarNode)
         return self._scalar(node, key)
 
     def _mapping(self, node: MappingNode, key: Key, above: tuple[Node, ...]) -> dict[str, Any]:
@@ -207,7 +208,7 @@ class _Builder:
         return data
 
     def _scalar(self, node: ScalarNode, key: Key) -> Any:
-        kind = node.tag.rpartition(":")[2] if node.tag.startswith("tag:yaml.org,2002:") else ""
+        kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
         if kind == "null":
             return None
         if kind in ("bool", "int", "float"):

@@ -58,8 +58,8 @@ def _find(kind: str, wanted: str | Path, folder: Path | None, files: Callable[[]
         raise UserError(f"{wanted}: there is no such file")
     names = _names(files(), kind)
     if str(wanted) not in names:
-        few = f"; there are {', '.join(names) or 'none'}"
-        hint = did_you_mean(str(wanted), list(names)) or (few if kind == "mixture" else "; see `unified tasks list`")
+        few = "see `unified tasks list`" if kind == "task" else f"there are {', '.join(names) or 'none'}"
+        hint = did_you_mean(str(wanted), list(names)) or f"; {few}"
         raise UserError(f"unknown {kind} '{wanted}'{hint}")
     return names[str(wanted)]
 

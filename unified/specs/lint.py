@@ -78,10 +78,11 @@ def _inline_files(document: Document) -> list[Problem]:
     def lines(key: Key, name: str) -> list[str]:
         file = document.place(key).file.parent / os.path.expanduser(os.path.expandvars(name))
         try:
-            return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):
             problems.append(document.problem(key, f"there is no text file '{name}'"))
             return ["?"]
+        return [line.strip() for line in text.splitlines() if line.strip()]
 
     data: dict[str, Any] = dict(document.data)
     fields, options = data.get("fields"), data.get("options")

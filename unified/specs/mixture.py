@@ -89,8 +89,8 @@ class _Flattener:
         tasks = self._tasks([path for path in documents if entry.tag in tags.get(path, [entry.tag])])
         if not tasks and not self.problems:
             known = sorted({str(tag) for found in tags.values() for tag in found})
-            hint = did_you_mean(str(entry.tag), known)
-            self._problem(key, f"no task has the tag '{entry.tag}'{hint or '; there are ' + ', '.join(known)}")
+            hint = did_you_mean(str(entry.tag), known) or f"; there are {', '.join(known)}"
+            self._problem(key, f"no task has the tag '{entry.tag}'{hint}")
         return tasks
 
     def _tasks(self, paths: list[Path]) -> list[MixtureTask]:
@@ -109,9 +109,7 @@ class _Flattener:
 
     def _scaled(self, key: Key, entry: MixtureEntry, tasks: list[MixtureTask]) -> list[MixtureTask]:
         """Weight, share and group of the entry laid over its tasks."""
-        tasks = [
-            replace(t, weight=entry.weight * t.weight, group=entry.group or t.group) for t in tasks
-        ]
+        tasks = [replace(t, weight=entry.weight * t.weight, group=entry.group or t.group) for t in tasks]
         fixed = sum(t.share for t in tasks if t.share is not None)
         if entry.share is None:
             if fixed:
@@ -137,7 +135,7 @@ class _Flattener:
         elif free and fixed > 1 - EPSILON:
             self._problem(("tasks",), f"fixed shares sum to 1, so nothing is left for '{free[0].task.name}'")
         elif entries and not free and fixed < 1 - EPSILON and not self.problems:
-            self._problem(("tasks",), f"all tasks have fixed shares, but they sum to {fixed:g}; give one none")
+            self._problem(("tasks",), f"all tasks have fixed shares, but they sum to {fixed:g}, not 1")
         for name, rate in spec.groups.items():
             if rate <= 0:
                 self._problem(("groups", name), f"must be more than 0, not {rate:g}")

@@ -71,13 +71,15 @@ def new_task(name: str, like: str, source: Path | None = None, out: Path | None 
     if options := _options(model, columns, rows):
         lines.append(f"options: {_flow(options)}  # the answers there are")
     if spec.metrics:
-        lines.append(f"metrics: {_flow([metric.name for metric in spec.metrics])}  # the first is the headline")
+        metrics = [metric.name for metric in spec.metrics]
+        lines.append(f"metrics: {_flow(metrics)}  # the first is the headline")
     return "\n".join(lines) + "\n"
 
 
 def _find_like(like: str) -> str:
     names = list(task_files())
-    parts = {part: name for name in sorted(names, key=len, reverse=True) for part in re.split(r"[/_.-]", name)}
+    by_length = sorted(names, key=len, reverse=True)  # of two names with a part, the shorter wins
+    parts = {part: name for name in by_length for part in re.split(r"[/_.-]", name)}
     if like in names:
         return like
     if like in parts:

@@ -73,7 +73,8 @@ def op(name: str) -> Callable[[O], O]:
 
 def build_ops(spec: TaskSpec) -> tuple[Op, ...]:
     """The steps of a spec, in order."""
-    return tuple(OPS[name].model_validate(options) for step in spec.preprocess for name, options in step.items())
+    steps = (step for entry in spec.preprocess for step in entry.items())
+    return tuple(OPS[name].model_validate(options) for name, options in steps)
 
 
 # --------------------------------------------------------------------------------------- frames
@@ -175,8 +176,8 @@ class MinArea(Op):
 
 @op("erase_region")
 class EraseRegion(Op):
-    """Paints the pixels of `image` in the boxes or the mask `region` grey. For inpainting: read the same picture
-    into two image fields, erase one, and make the other the target."""
+    """Paints the pixels of `image` grey in the boxes or the mask `region`. For inpainting: read the
+    same picture into two image fields, erase one, and make the other the target."""
 
     image: Annotated[str, OfType("image")]
     region: Annotated[str, OfType("boxes", "mask")]

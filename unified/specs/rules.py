@@ -59,7 +59,7 @@ SPLIT_WORDS = {"val": "validation", "valid": "validation", "dev": "validation", 
 
 
 def check_splits(spec: TaskSpec) -> Found:
-    splits: dict[str, Any] = spec.source.splits  # type: ignore[assignment]
+    splits: dict[str, Any] = spec.source.splits
     if not splits:
         yield ("source", "splits"), "needs at least one split, e.g. `train: rows.jsonl`"
     for name in splits:
@@ -84,7 +84,7 @@ def check_fields(spec: TaskSpec) -> Found:
                 yield (*key, option), f"means nothing for type {kind}, only for {_one_of(kinds)}"
         yield from _check_format(kind, field.format, (*key, "format"))
         if field.axes is not None and sorted(a.lstrip("+-") for a in field.axes) != ["x", "y", "z"]:
-            yield (*key, "axes"), 'must name x, y and z once each, with or without sign, e.g. ["x", "-y", "-z"]'
+            yield (*key, "axes"), 'must name x, y and z once each, e.g. ["x", "-y", "-z"]'
         if kind in ("segmentation", "keypoints") and not field.names:
             what = "classes" if kind == "segmentation" else "joints"
             yield key, f"{kind} needs `names`, the {what} by index or a file with one name a line"
@@ -277,7 +277,7 @@ def check_metrics(spec: TaskSpec) -> Found:
         key: Key = ("metrics", i)
         if metric.name not in METRICS:
             fit = [name for name, kinds in METRICS.items() if spec.modality in kinds]
-            hint = did_you_mean(metric.name, list(METRICS)) or f"; for {spec.modality} there are {', '.join(fit)}"
+            hint = did_you_mean(metric.name, list(METRICS)) or f"; there are {', '.join(fit)}"
             yield key, f"unknown metric '{metric.name}'{hint}"
         elif spec.modality not in METRICS[metric.name]:
             scored = _one_of(METRICS[metric.name])
@@ -299,7 +299,7 @@ def _check_rendering(task: LoadedTask) -> Found:
     """Builds an example of made-up values with every prompt, and the golden rows."""
     spec = task.spec
     values = specimen(spec, np.random.default_rng(0))
-    texts = [(("input", "prompt", i), p.text) for i, p in enumerate(spec.input.prompt)]
+    texts: list[tuple[Key, str]] = [(("input", "prompt", i), p.text) for i, p in enumerate(spec.input.prompt)]
     texts += [(("input", "eval_prompt"), spec.input.eval_prompt)] if spec.input.eval_prompt else []
     texts += [(("target", "template"), spec.target.template)] if spec.target.template else []
     for key, text in texts:
@@ -307,7 +307,7 @@ def _check_rendering(task: LoadedTask) -> Found:
             template(text).render({n: values[n] for n in template(text).fields})
         except TemplateError as error:
             yield key, f"does not render: {error}"
-    for i, golden in enumerate(spec.checks):
+    for i in range(len(spec.checks)):
         yield from _check_golden(task, i)
 
 

@@ -173,7 +173,7 @@ class FieldSpec(Strict):
 
 class PromptSpec(Strict):
     text: str
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
 class InputSpec(Strict):
@@ -196,15 +196,15 @@ class TargetSpec(Strict):
     template: str | None = None
     modality: FieldType | None = None
     """What a prediction is read back as. Default: the field's type; `text` for templates."""
-    max_items: int | None = Field(None, ge=1)
+    max_items: int | None = Field(default=None, ge=1)
     order: Literal["given", "left_to_right", "largest_first", "random"] = "given"
     sample: Literal["first", "random", "most_common"] = "random"
     """Which of several strings (`texts`) is trained on; evaluation always takes the first."""
     value_range: tuple[float, float] | None = None
     """Depth: metres that become black and white. Number: the legal range."""
-    decimals: int = Field(1, ge=0, le=6)
+    decimals: int = Field(default=1, ge=0, le=6)
     """Number: digits after the point."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in text tokens, EOS included; default: the set's decoder length."""
 
 
@@ -219,12 +219,12 @@ class OptionsSpec(Strict):
 
 
 class GenerationSpec(Strict):
-    num_beams: int = Field(1, ge=1)
+    num_beams: int = Field(default=1, ge=1)
     do_sample: bool = False
-    temperature: float = Field(1.0, gt=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
-    guidance_scale: float = Field(1.0, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    guidance_scale: float = Field(default=1.0, ge=1)
     constrain: bool = True
     """Only ids that the target's kind allows may be generated."""
 
@@ -250,7 +250,7 @@ class CheckSpec(Strict):
 
 
 class SamplingSpec(Strict):
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
 # --------------------------------------------------------------------------------------- task
@@ -258,7 +258,7 @@ class SamplingSpec(Strict):
 
 class TaskSpec(Strict):
     task: str
-    version: int = Field(1, ge=1)
+    version: int = Field(default=1, ge=1)
     description: str = ""
     tags: list[str] = []
     license: str | None = None
@@ -338,8 +338,8 @@ class RateSpec(Strict):
     bounds rows."""
 
     by: Literal["constant", "examples", "sqrt", "groups"] = "constant"
-    temperature: float = Field(1.0, gt=0)
-    cap: int | None = Field(None, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    cap: int | None = Field(default=None, ge=1)
 
 
 class MixtureEntry(Strict):
@@ -348,8 +348,8 @@ class MixtureEntry(Strict):
     task: str | None = None
     tag: str | None = None
     mixture: str | None = None
-    weight: float = Field(1.0, gt=0)
-    share: float | None = Field(None, gt=0, le=1)
+    weight: float = Field(default=1.0, gt=0)
+    share: float | None = Field(default=None, gt=0, le=1)
     """A fixed share of all examples; the rest is divided among the others by rate."""
     group: str | None = None
 
@@ -368,7 +368,8 @@ class MixtureSpec(Strict):
         if not isinstance(value, list):
             return value
         return [
-            ({"tag": v[4:]} if v.startswith("tag:") else {"task": v}) if isinstance(v, str) else v for v in value
+            ({"tag": v[4:]} if v.startswith("tag:") else {"task": v}) if isinstance(v, str) else v
+            for v in value
         ]
 
 

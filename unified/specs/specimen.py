@@ -31,8 +31,10 @@ from unified.values.types import (
     Value,
 )
 
+SIZE = Size(64, 48)
 
-def specimen(spec: TaskSpec, rng: np.random.Generator, size: Size = Size(64, 48)) -> dict[str, Value]:
+
+def specimen(spec: TaskSpec, rng: np.random.Generator, size: Size = SIZE) -> dict[str, Value]:
     """A random value of the right type for every field of a task, all of one frame."""
     return {name: _specimen(spec, name, rng, size) for name in spec.fields}
 
@@ -116,8 +118,7 @@ def _golden(spec: TaskSpec, name: str, kind: str, raw: Any) -> Value:
         case "keypoints":
             joints = np.asarray(raw, dtype=np.float64)
             joints = joints.reshape(-1, joints.shape[-2], 3)
-            names = spec.fields[name].names
-            names = tuple(names) if isinstance(names, list) else tuple(map(str, range(joints.shape[1])))
+            names = tuple(spec.fields[name].names or ())
             return Keypoints(joints[..., :2], joints[..., 2].astype(np.int64), names)
         case "image":
             width, height = map(int, raw)

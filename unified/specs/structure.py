@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -21,11 +22,11 @@ ROUNDS = 4
 def validate(model: type[Model], document: Document) -> tuple[Model | None, list[Problem]]:
     """The document as a model, and its problems.
 
-    Keys and words whose mend is evident are mended (in a copy), so that rules which span several keys can still
-    be checked; the model is None where that is not enough.
+    Keys and words whose mend is evident are mended (in a copy), so that rules which span several
+    keys can still be checked; the model is None where that is not enough.
     """
     problems: dict[Problem, None] = {}
-    work = Document(document.file, copy.deepcopy(document.data), dict(document.places), prefix=document.prefix)
+    work = replace(document, data=copy.deepcopy(document.data), places=dict(document.places))
     for _ in range(ROUNDS):
         try:
             return model.model_validate(work.data), list(problems)
@@ -41,7 +42,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
         if any(mend is None for _, mend in mends):
             break
         for key, mend in mends:
-            _apply(work, key, mend)
+            _apply(work, key, mend or Mend())
     return None, list(problems)
 
 
@@ -50,7 +51,7 @@ def _key(data: Any, detail: ErrorDetails) -> Key:
     what was written."""
     key: Key = ()
     for part in detail["loc"]:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and part in range(len(data))):
+        if part in (data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()):
             data = data[part]
             key = (*key, part)
     if detail["type"] == "missing" and isinstance(data, dict):
