@@ -60,15 +60,21 @@ class Context:
             out.append(look)
         return out
 
-    def scene(self, looks: Callable[[], Sequence[Look]], plan: Callable[[Layout], P | None]) -> tuple[Scene, P]:
+    def scene(
+        self, looks: Callable[[], Sequence[Look]], plan: Callable[[Layout], P | None]
+    ) -> tuple[Scene, P]:
         """Draws scenes until one fits and `plan` finds what it looks for in it."""
         while True:
             scene = draw_scene(self.rng, looks())
             if scene is not None and (found := plan(Layout(scene))) is not None:
                 return scene, found
 
-    def view(self, looks: Callable[[], Sequence[Look]], plan: Callable[[Layout], P | None],
-             span: tuple[float, float] = (0.01, 0.99)) -> tuple[View, P]:  # fmt: skip
+    def view(
+        self,
+        looks: Callable[[], Sequence[Look]],
+        plan: Callable[[Layout], P | None],
+        span: tuple[float, float] = (0.01, 0.99),
+    ) -> tuple[View, P]:
         """The same, drawn and readable. Nothing is drawn before the plan has agreed."""
         while True:
             scene = draw_scene(self.rng, looks(), span)
@@ -88,12 +94,25 @@ def graph(view: View) -> dict[str, Any]:
     things, figures = [], []
     for i, thing in enumerate(view.things):
         middle = (thing.x, thing.base + thing.height / 2, thing.z)
-        things.append({**thing.look._asdict(), "position": middle, "camera": camera.to_camera(middle),
-                       "box": view.box(i).tolist()})  # fmt: skip
+        things.append(
+            {
+                **thing.look._asdict(),
+                "position": middle,
+                "camera": camera.to_camera(middle),
+                "box": view.box(i).tolist(),
+            }
+        )
     for k, figure in enumerate(view.scene.figures):
-        figures.append({"colour": figure.colour, "action": figure.action, "item": figure.item, "mood": figure.mood,
-                        "joints": {n: camera.project(p, size) for n, p in figure.joints.items()},
-                        "box": view.box(len(view.things) + k).tolist()})  # fmt: skip
+        figures.append(
+            {
+                "colour": figure.colour,
+                "action": figure.action,
+                "item": figure.item,
+                "mood": figure.mood,
+                "joints": {n: camera.project(p, size) for n, p in figure.joints.items()},
+                "box": view.box(len(view.things) + k).tolist(),
+            }
+        )
     return {"things": things, "figures": figures}
 
 

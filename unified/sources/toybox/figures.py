@@ -89,13 +89,28 @@ def _stand(pose: Pose, rng: Draws, side: str) -> None:
 
 
 POSES: dict[str, Callable[[Pose, Draws, str], None]] = {
-    "wave": _wave, "point": _point, "kick": _kick, "sit": _sit, "jump": _jump, "hold": _hold, "run": _run,
+    "wave": _wave,
+    "point": _point,
+    "kick": _kick,
+    "sit": _sit,
+    "jump": _jump,
+    "hold": _hold,
+    "run": _run,
     "stand": _stand,
-}  # fmt: skip
+}
 
 
-def make_figure(rng: Draws, action: str, colour: str, x: float, z: float, *, side: str | None = None,
-                seat: float = 0.75, item: int | None = None) -> Figure:  # fmt: skip
+def make_figure(
+    rng: Draws,
+    action: str,
+    colour: str,
+    x: float,
+    z: float,
+    *,
+    side: str | None = None,
+    seat: float = 0.75,
+    item: int | None = None,
+) -> Figure:
     """A figure at (x, z) doing `action` with its `side` limb, facing the viewer within about 40 degrees.
 
     `seat` is the height in metres that a sitting figure sits at.
@@ -118,7 +133,9 @@ def make_mood(rng: Draws, colour: str, x: float, z: float, mood: float) -> Figur
     return _assemble(pose, "stand", colour, (x, HIP, z), rng.uniform(-0.2, 0.2), None, mood)
 
 
-def _assemble(pose: Pose, action: str, colour: str, hip: Vec, yaw: float, item: int | None, mood: float) -> Figure:
+def _assemble(
+    pose: Pose, action: str, colour: str, hip: Vec, yaw: float, item: int | None, mood: float
+) -> Figure:
     c, s = math.cos(yaw), math.sin(yaw)
     left, forward = (c, 0.0, s), (s, 0.0, -c)
 
@@ -130,7 +147,10 @@ def _assemble(pose: Pose, action: str, colour: str, hip: Vec, yaw: float, item: 
     neck = move(hip, up, TRUNK)
     head = move(neck, up, NECK_TO_HEAD)
     joints: dict[str, Vec] = {"head": head, "neck": neck, "hip": hip}
-    limbs = [Limb(head, move(head, up, 0.02), 0.26, "head"), Limb(move(hip, up, 0.08), move(neck, up, -0.14), 0.23, "shirt")]
+    limbs = [
+        Limb(head, move(head, up, 0.02), 0.26, "head"),
+        Limb(move(hip, up, 0.08), move(neck, up, -0.14), 0.23, "shirt"),
+    ]
     for side, mirror in (("left", 1.0), ("right", -1.0)):
         shoulder = move(move(neck, up, -0.08), (1.0, 0.0, 0.0), SHOULDER, mirror)
         elbow = move(shoulder, pose[f"{side}_arm"], ARM, mirror)
@@ -139,8 +159,12 @@ def _assemble(pose: Pose, action: str, colour: str, hip: Vec, yaw: float, item: 
         knee = move(root, pose[f"{side}_thigh"], LEG, mirror)
         foot = move(knee, pose[f"{side}_shin"], LEG, mirror)
         joints |= {f"{side}_elbow": elbow, f"{side}_hand": hand, f"{side}_knee": knee, f"{side}_foot": foot}
-        limbs += [Limb(shoulder, elbow, 0.12, "shirt"), Limb(elbow, hand, 0.105, "shirt"),
-                  Limb(root, knee, 0.15, "trousers"), Limb(knee, foot, 0.12, "trousers")]  # fmt: skip
+        limbs += [
+            Limb(shoulder, elbow, 0.12, "shirt"),
+            Limb(elbow, hand, 0.105, "shirt"),
+            Limb(root, knee, 0.15, "trousers"),
+            Limb(knee, foot, 0.12, "trousers"),
+        ]
     return Figure(colour, action, joints, tuple(limbs), forward, item, mood)
 
 

@@ -81,6 +81,13 @@ class Layout:
             return self.z[j] - self.z[i] >= least * APART
         return self.z[i] - self.z[j] >= least * APART
 
+    def alone(self, relation: str, i: int, j: int, rivals: Sequence[int] | None = None) -> bool:
+        """Whether i is clearly `relation` j and none of `rivals` (default: all others) may seem so."""
+        rivals = range(len(self.x)) if rivals is None else rivals
+        return self.related(relation, i, j) and not any(
+            self.related(relation, k, j, -0.3) for k in rivals if k not in (i, j)
+        )
+
 
 RELATIONS = ("left of", "right of", "in front of", "behind")
 OPPOSITE = {"left of": "right of", "right of": "left of", "in front of": "behind", "behind": "in front of"}
@@ -94,13 +101,23 @@ def centre(thing: Thing) -> tuple[float, float, float]:
 # ----------------------------------------------------------------------------- singling out
 
 ATTRIBUTES = ("size", "material", "colour")
-SUBSETS = (("colour",), (), ("size", "colour"), ("size",), ("material",), ("material", "colour"), ("size", "material"),
-           ("size", "material", "colour"))  # fmt: skip
+SUBSETS = (
+    ("colour",),
+    (),
+    ("size", "colour"),
+    ("size",),
+    ("material",),
+    ("material", "colour"),
+    ("size", "material"),
+    ("size", "material", "colour"),
+)
 
 
 def matching(looks: Sequence[Look], like: Look, attributes: Sequence[str]) -> list[int]:
     """Indices of the looks that agree with `like` in all `attributes` (shape is one of them)."""
-    return [i for i, look in enumerate(looks) if all(getattr(look, k) == getattr(like, k) for k in attributes)]
+    return [
+        i for i, look in enumerate(looks) if all(getattr(look, k) == getattr(like, k) for k in attributes)
+    ]
 
 
 def by_attributes(looks: Sequence[Look], i: int, hide: Sequence[str] = ()) -> list[str]:
@@ -128,9 +145,7 @@ def by_relation(layout: Layout, i: int, hide: Sequence[str] = ()) -> list[str]:
         if anchor == i or matching(looks, looks[anchor], ("colour", "shape")) != [anchor]:
             continue
         for relation in RELATIONS:
-            if layout.related(relation, i, anchor) and not any(
-                layout.related(relation, j, anchor, -0.3) for j in rivals if j != anchor
-            ):
+            if layout.alone(relation, i, anchor, rivals):
                 out.append(f"{kind} {relation} the {short(looks[anchor])}")
     return out
 
@@ -143,8 +158,12 @@ def by_rank(layout: Layout, i: int, hide: Sequence[str] = ()) -> list[str]:
         rivals = [j for j in range(len(looks)) if j != i and (kind == "thing" or looks[j].shape == kind)]
         if not rivals:
             continue
-        for word, relation in (("leftmost", "left of"), ("rightmost", "right of"), ("nearest", "in front of"),
-                               ("farthest", "behind")):  # fmt: skip
+        for word, relation in (
+            ("leftmost", "left of"),
+            ("rightmost", "right of"),
+            ("nearest", "in front of"),
+            ("farthest", "behind"),
+        ):
             if all(layout.related(relation, i, j, 0.8) for j in rivals):
                 out.append(f"{word} {kind}")
         if "size" not in hide and all(looks[j].size != looks[i].size for j in rivals):
@@ -152,7 +171,9 @@ def by_rank(layout: Layout, i: int, hide: Sequence[str] = ()) -> list[str]:
     return out
 
 
-def single_out(rng: Draws, layout: Layout, i: int, hide: Sequence[str] = (), relations: float = 0.4) -> str | None:
+def single_out(
+    rng: Draws, layout: Layout, i: int, hide: Sequence[str] = (), relations: float = 0.4
+) -> str | None:
     """A phrase for thing i and for no other, without an article; None if there is none.
 
     `relations`: how often a relation or rank is preferred to plain attributes.
@@ -186,9 +207,9 @@ def captions(layout: Layout) -> list[str]:
 
 def placed(layout: Layout, attributes: Sequence[str] = ("size", "colour")) -> str:
     """`a large red cube on the left and a small blue sphere at the back`, from left to right."""
-    return listing([
-        f"{a(name(layout.looks[i], *attributes))} {layout.place(i)}" for i in layout.left_to_right()
-    ])  # fmt: skip
+    return listing(
+        [f"{a(name(layout.looks[i], *attributes))} {layout.place(i)}" for i in layout.left_to_right()]
+    )
 
 
 def paragraph(layout: Layout, limit: int = 4) -> str:

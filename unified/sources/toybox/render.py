@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unified.sources.toybox.world import COLOURS, JOINTS, Camera, Figure, Scene, Thing, Vec
 
-F32 = npt.NDArray[np.float32]
+F32 = npt.NDArray[Any]  # float32 throughout: Python floats do not widen it
 SKIN, HAIR = (0.93, 0.72, 0.56), (0.22, 0.13, 0.08)
 AMBIENT, DIFFUSE, SKY = 0.42, 0.58, 0.14
 FAR = np.float32(1e6)
@@ -72,8 +73,15 @@ class _Frame:
         self.paints.append(colour)
         return len(self.paints) - 1
 
-    def write(self, rect: tuple[int, int, int, int], hit: npt.NDArray[np.bool_], depth: F32, normals: list[F32],
-              paint: int | npt.NDArray[np.uint8], shiny: bool) -> None:  # fmt: skip
+    def write(
+        self,
+        rect: tuple[int, int, int, int],
+        hit: npt.NDArray[np.bool_],
+        depth: F32,
+        normals: list[F32],
+        paint: int | npt.NDArray[np.uint8],
+        shiny: bool,
+    ) -> None:
         """Puts a solid's pixels where nothing nearer stands."""
         r0, r1, c0, c1 = rect
         where = (slice(r0, r1), slice(c0, c1))
@@ -203,20 +211,23 @@ def _cube(thing: Thing, frame: _Frame, u: F32, v: F32) -> Hits:
     r, camera = thing.radius, frame.scene.camera
     x, y, z = camera.to_camera((thing.x, thing.base + r, thing.z))
     c, s = math.cos(thing.yaw), math.sin(thing.yaw)
-    enter, leave, normals = None, None, [np.float32(0), np.float32(0), np.float32(0)]
-    for ax, ay, az in (camera.turn((c, 0.0, s)), camera.turn((-s, 0.0, c)), frame.up):
+    axes = (camera.turn((c, 0.0, s)), camera.turn((-s, 0.0, c)), frame.up)
+    nears, fars, sides = [], [], []
+    for ax, ay, az in axes:
         speed = u * ax + (v * ay + az)
         inverse = 1.0 / np.where(np.abs(speed) < 1e-6, np.float32(1e-6), speed)
         middle, half = (ax * x + ay * y + az * z) * inverse, r * np.abs(inverse)
-        near, far = middle - half, middle + half
-        side = -np.sign(inverse)
-        if enter is None or leave is None:
-            enter, leave, normals = near, far, [side * ax, side * ay, side * az]
-        else:
-            later = near > enter
-            normals = [np.where(later, side * a, n) for a, n in zip((ax, ay, az), normals, strict=True)]
-            enter, leave = np.maximum(enter, near), np.minimum(leave, far)
-    assert enter is not None and leave is not None
+        nears.append(middle - half)
+        fars.append(middle + half)
+        sides.append(-np.sign(inverse))
+    enter = np.maximum(np.maximum(nears[0], nears[1]), nears[2])
+    leave = np.minimum(np.minimum(fars[0], fars[1]), fars[2])
+    # The face hit is that of the slab entered last.
+    first, second = nears[0] == enter, nears[1] == enter
+    normals = [
+        np.where(first, sides[0] * a, np.where(second, sides[1] * b, sides[2] * c))
+        for a, b, c in zip(*axes, strict=True)
+    ]
     return enter < leave, enter, normals
 
 
@@ -274,7 +285,11 @@ def _draw_figure(frame: _Frame, figure: Figure) -> None:
     camera, size = frame.scene.camera, frame.size
     starts = [camera.to_camera(limb.start) for limb in figure.limbs]
     ends = [camera.to_camera(limb.end) for limb in figure.limbs]
-    balls = [(p, limb.radius) for limb, pair in zip(figure.limbs, zip(starts, ends, strict=True), strict=True) for p in pair]
+    balls = [
+        (p, limb.radius)
+        for limb, pair in zip(figure.limbs, zip(starts, ends, strict=True), strict=True)
+        for p in pair
+    ]
     xs = [t for (x, _, z), r in balls for t in _tangents(x, z, r)]
     ys = [t for (_, y, z), r in balls for t in _tangents(y, z, r)]
     f, half = camera.focal * size, 0.5 * size
@@ -309,11 +324,17 @@ def _draw_figure(frame: _Frame, figure: Figure) -> None:
     y = np.take_along_axis(y, limb[None], 0)[0]
     share = np.clip(y / length[limb], 0.0, 1.0)
     inverse = (1.0 / r)[limb]
-    normals = [(t * w - (a[limb, k] + share * ba[limb, k])) * inverse for k, w in enumerate((u, v, np.float32(1)))]
+    normals = [
+        (t * w - (a[limb, k] + share * ba[limb, k])) * inverse for k, w in enumerate((u, v, np.float32(1)))
+    ]
 
     shirt = COLOURS[figure.colour]
     trousers = (shirt[0] * 0.5, shirt[1] * 0.5, shirt[2] * 0.5)
-    paints = {"shirt": frame.add_paint(shirt), "trousers": frame.add_paint(trousers), "head": frame.add_paint(SKIN)}
+    paints = {
+        "shirt": frame.add_paint(shirt),
+        "trousers": frame.add_paint(trousers),
+        "head": frame.add_paint(SKIN),
+    }
     hair = frame.add_paint(HAIR)
     paint = np.array([paints[limb.part] for limb in figure.limbs], np.uint8)[limb]
     fx, fy, fz = camera.turn((figure.forward[0], figure.forward[1] - 0.45, figure.forward[2]))
@@ -326,7 +347,7 @@ def keypoints(scene: Scene, rendering: Rendering, figure: int) -> npt.NDArray[np
     """(k, 3): pixel x, y and visibility (0 outside the picture, 1 hidden, 2 seen) of a figure's joints."""
     size = len(rendering.ids)
     out = np.zeros((len(JOINTS), 3))
-    skin = {"head": 0.30, "neck": 0.26, "hip": 0.26}
+    skin = {"head": 0.30, "neck": 0.28, "hip": 0.36}
     for k, name in enumerate(JOINTS):
         point = scene.figures[figure].joints[name]
         x, y = scene.camera.project(point, size)

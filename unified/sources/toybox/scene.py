@@ -13,8 +13,17 @@ from unified.sources.toybox.draws import Draws
 from unified.sources.toybox.figures import item_for, make_figure, make_mood
 from unified.sources.toybox.render import Rendering, outline, render
 from unified.sources.toybox.world import (
-    HELD_OUT, MATERIALS, PAIRS, SIZES, TRAIN_PAIRS, Camera, Figure, Look, Scene, Thing,
-)  # fmt: skip
+    HELD_OUT,
+    MATERIALS,
+    PAIRS,
+    SIZES,
+    TRAIN_PAIRS,
+    Camera,
+    Figure,
+    Look,
+    Scene,
+    Thing,
+)
 
 NEAR, DEEP = 3.2, 6.6
 """Metres ahead of the camera between which things stand."""
@@ -63,13 +72,23 @@ def draw_room(rng: Draws, things: Sequence[Thing], camera: Camera, figures: Sequ
     n = math.sqrt(side * side + 0.7 + ahead * ahead)
     tone, tint = rng.uniform(-0.04, 0.04), rng.uniform(-0.02, 0.02)
     return Scene(
-        tuple(things), tuple(figures), camera, (side / n, math.sqrt(0.7) / n, -ahead / n),
+        tuple(things),
+        tuple(figures),
+        camera,
+        (side / n, math.sqrt(0.7) / n, -ahead / n),
         floor=(0.55 + tone + tint, 0.52 + tone, 0.49 + tone - tint),
-    )  # fmt: skip
+    )
 
 
-def draw_look(rng: Draws, held_out: bool | None = False, *, colour: str | None = None, shape: str | None = None,
-              size: str | None = None, material: str | None = None) -> Look:  # fmt: skip
+def draw_look(
+    rng: Draws,
+    held_out: bool | None = False,
+    *,
+    colour: str | None = None,
+    shape: str | None = None,
+    size: str | None = None,
+    material: str | None = None,
+) -> Look:
     """A look with the given attributes. `held_out`: False for the pairs of training, True for the
     held-out ones, None for all. Colour and shape are uniform as far as the pairs allow."""
     pairs = {False: TRAIN_PAIRS, True: HELD_OUT, None: PAIRS}[held_out]
@@ -83,8 +102,13 @@ def draw_look(rng: Draws, held_out: bool | None = False, *, colour: str | None =
     return Look(colour, shape, size or rng.pick(tuple(SIZES)), material or rng.pick(MATERIALS))
 
 
-def place(rng: Draws, looks: Sequence[Look], camera: Camera, taken: Sequence[Thing] = (),
-          span: tuple[float, float] = (0.01, 0.99)) -> list[Thing] | None:  # fmt: skip
+def place(
+    rng: Draws,
+    looks: Sequence[Look],
+    camera: Camera,
+    taken: Sequence[Thing] = (),
+    span: tuple[float, float] = (0.01, 0.99),
+) -> list[Thing] | None:
     """Positions for `looks`, none in another's way, inside the columns `span` of the picture (in
     widths); None if the draws did not fit."""
     boxes = [outline(t, camera, 1) for t in taken]
@@ -142,8 +166,16 @@ def draw_scene(rng: Draws, looks: Sequence[Look], span: tuple[float, float] = (0
     return None if things is None else draw_room(rng, things, camera)
 
 
-def draw_figure_view(rng: Draws, size: int, *, action: str, colour: str, item: Look | None,
-                     extras: Sequence[Look] = (), mood: float | None = None) -> View:  # fmt: skip
+def draw_figure_view(
+    rng: Draws,
+    size: int,
+    *,
+    action: str,
+    colour: str,
+    item: Look | None,
+    extras: Sequence[Look] = (),
+    mood: float | None = None,
+) -> View:
     """A readable scene with one figure; its item, if any, is thing 0 and `extras` follow.
 
     Of a figure all joints are in the picture; a thing may hide part of it.
@@ -169,11 +201,17 @@ def draw_figure_view(rng: Draws, size: int, *, action: str, colour: str, item: L
         if more is None:
             continue
         scene = draw_room(rng, [*things, *more], camera, [figure])
-        if any(_outside((px, py, px, py)) for px, py in (camera.project(p, 1) for p in figure.joints.values())):
+        if any(
+            _outside((px, py, px, py)) for px, py in (camera.project(p, 1) for p in figure.joints.values())
+        ):
             continue
         picture = render(scene, size)
         seen = [s / a for s, a in zip(picture.seen, picture.area, strict=True) if a]
-        if len(seen) == len(picture.seen) and seen[-1] > 0.75 and all(s > MIN_SEEN for s in seen[len(things) : -1]):
+        if (
+            len(seen) == len(picture.seen)
+            and seen[-1] > 0.75
+            and all(s > MIN_SEEN for s in seen[len(things) : -1])
+        ):
             if things and (seen[0] < (0.3 if action == "sit" else MIN_SEEN)):
                 continue
             return View(scene, picture)

@@ -25,14 +25,20 @@ class ToyboxRows(RowSource):
     def __init__(self, spec: ToyboxSource, split: str) -> None:
         if spec.kind not in ROW_MAKERS:
             hint = did_you_mean(spec.kind, list(ROW_MAKERS))
-            raise UserError(f"source.kind: the toybox has no '{spec.kind}'{hint}; kinds: {', '.join(sorted(ROW_MAKERS))}")
+            raise UserError(
+                f"source.kind: the toybox has no '{spec.kind}'{hint}; kinds: {', '.join(sorted(ROW_MAKERS))}"
+            )
         if split not in spec.splits:
             raise UserError(f"source.splits: no split '{split}'; there are: {', '.join(spec.splits)}")
         if not SIZES[0] <= spec.image_size <= SIZES[1]:
-            raise UserError(f"source.image_size: {spec.image_size} is outside {SIZES[0]} to {SIZES[1]} pixels")
+            raise UserError(
+                f"source.image_size: {spec.image_size} is outside {SIZES[0]} to {SIZES[1]} pixels"
+            )
         for name in spec.args:
             if name not in ARGS:
-                raise UserError(f"source.args: unknown '{name}'{did_you_mean(name, ARGS)}; there is: {', '.join(ARGS)}")
+                raise UserError(
+                    f"source.args: unknown '{name}'{did_you_mean(name, ARGS)}; there is: {', '.join(ARGS)}"
+                )
         max_things = spec.args.get("max_things", 5)
         if not (isinstance(max_things, int) and 1 <= max_things <= 5):
             raise UserError(f"source.args.max_things: {max_things!r} is not a whole number from 1 to 5")

@@ -75,9 +75,18 @@ FOOTPRINT = {"sphere": 1.0, "cube": 0.76, "cylinder": 0.78, "cone": 0.98}
 HEIGHT = {"sphere": 2.0, "cube": 1.52, "cylinder": 1.8, "cone": 2.1}
 
 JOINTS = (
-    "head", "neck", "hip", "left_elbow", "right_elbow", "left_hand", "right_hand",
-    "left_knee", "right_knee", "left_foot", "right_foot",
-)  # fmt: skip
+    "head",
+    "neck",
+    "hip",
+    "left_elbow",
+    "right_elbow",
+    "left_hand",
+    "right_hand",
+    "left_knee",
+    "right_knee",
+    "left_foot",
+    "right_foot",
+)
 """Left and right are the figure's own."""
 ACTIONS = ("wave", "point", "kick", "sit", "jump", "hold", "run", "stand")
 

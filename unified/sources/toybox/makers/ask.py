@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from unified.sources.toybox.context import Context, Maker, Row, graph
 from unified.sources.toybox.language import (
-    Layout, a, by_attributes, name, plural, short, single_out,
-)  # fmt: skip
+    RELATIONS,
+    Layout,
+    a,
+    by_attributes,
+    name,
+    plural,
+    short,
+    single_out,
+)
 from unified.sources.toybox.scene import View
 from unified.sources.toybox.world import COLOURS, MATERIALS, SHAPES, SIZES, Look
 
@@ -35,14 +42,20 @@ def vqa_count(c: Context) -> Row:
     view, _ = c.view(looks, lambda layout: layout)
     words = [getattr(model, k) for k in ("size", "material", "colour") if k in keys]
     kind = plural(" ".join([*words, model.shape if "shape" in keys else "thing"]))
-    question = rng.pick((f"how many {kind} are there?", f"how many {kind} are in the room?",
-                         f"what is the number of {kind}?"))  # fmt: skip
+    question = rng.pick(
+        (f"how many {kind} are there?", f"how many {kind} are in the room?", f"what is the number of {kind}?")
+    )
     return asked(view, question, str(n))
+
+
+def _values(c: Context, key: str) -> list[str]:
+    """The values of an attribute that a thing may have which a row is about."""
+    return [v for v in VALUES[key] if key not in ("colour", "shape") or any(v in pair for pair in c.pairs)]
 
 
 def _attribute(c: Context, key: str, questions: tuple[str, ...]) -> Row:
     """A question for one attribute of a thing that is singled out without naming it."""
-    value = c.rng.pick([v for v in VALUES[key] if key not in ("colour", "shape") or any(v in p for p in c.pairs)])
+    value = c.rng.pick(_values(c, key))
     view, phrase = c.view(
         lambda: [c.focus(**{key: value}), *(c.look() for _ in range(c.count(1, 5) - 1))],
         lambda layout: single_out(c.rng, layout, 0, hide=(key,)) if len(layout.looks) > 1 else "thing",
@@ -51,22 +64,37 @@ def _attribute(c: Context, key: str, questions: tuple[str, ...]) -> Row:
 
 
 def vqa_colour(c: Context) -> Row:
-    return _attribute(c, "colour", ("what colour is the {}?", "what is the colour of the {}?", "which colour is the {}?"))
+    return _attribute(
+        c, "colour", ("what colour is the {}?", "what is the colour of the {}?", "which colour is the {}?")
+    )
 
 
 def vqa_shape(c: Context) -> Row:
-    return _attribute(c, "shape", ("what shape is the {}?", "what is the shape of the {}?", "which shape is the {}?"))
+    return _attribute(
+        c, "shape", ("what shape is the {}?", "what is the shape of the {}?", "which shape is the {}?")
+    )
 
 
 def vqa_material(c: Context) -> Row:
-    return _attribute(c, "material", ("is the {} matte or shiny?", "is the surface of the {} shiny or matte?"))
+    return _attribute(
+        c, "material", ("is the {} matte or shiny?", "is the surface of the {} shiny or matte?")
+    )
 
 
 def vqa_exist(c: Context) -> Row:
     """Half of the questions name something present; the others differ from what is there by little."""
     rng, yes = c.rng, c.rng.flip()
-    keys = rng.pick((("colour", "shape"), ("colour", "shape"), ("size", "shape"), ("material", "shape"), ("shape",),
-                     ("colour",), ("size", "colour", "shape")))  # fmt: skip
+    keys = rng.pick(
+        (
+            ("colour", "shape"),
+            ("colour", "shape"),
+            ("size", "shape"),
+            ("material", "shape"),
+            ("shape",),
+            ("colour",),
+            ("size", "colour", "shape"),
+        )
+    )
     asked_for = c.focus()
 
     def looks() -> list[Look]:
@@ -83,7 +111,9 @@ def vqa_exist(c: Context) -> Row:
             out.append(c.look())
         if yes:
             return out
-        return [look for look in out if any(getattr(look, k) != getattr(asked_for, k) for k in keys)] or looks()
+        return [
+            look for look in out if any(getattr(look, k) != getattr(asked_for, k) for k in keys)
+        ] or looks()
 
     view, _ = c.view(looks, lambda layout: layout)
     words = [getattr(asked_for, k) for k in ("size", "material", "colour") if k in keys]
@@ -124,10 +154,11 @@ def _comparison(c: Context, layout: Layout, kind: str, yes: bool) -> str | None:
         if not all(clean) or (getattr(looks[i], key) == getattr(looks[j], key)) != yes:
             return None
         question = {
-            "size": "are the {} and the {} equally large?", "colour": "do the {} and the {} have the same colour?",
+            "size": "are the {} and the {} equally large?",
+            "colour": "do the {} and the {} have the same colour?",
             "shape": "do the {} and the {} have the same shape?",
             "material": "are the {} and the {} made of the same material?",
-        }[key]  # fmt: skip
+        }[key]
         return question.format(*(rng.pick(p[:2]) for p in clean))
     if kind == "size":
         if looks[i].size == looks[j].size:
@@ -151,11 +182,10 @@ def vqa_relation(c: Context) -> Row:
     def plan(layout: Layout) -> tuple[str, str] | None:
         looks = layout.looks
         anchor = c.rng.between(1, len(looks) - 1)
-        if not layout.scene or len([k for k in looks if short(k) == short(looks[anchor])]) > 1:
+        if sum(short(k) == short(looks[anchor]) for k in looks) > 1:
             return None
-        others = [j for j in range(1, len(looks)) if j != anchor]
-        for relation in c.rng.shuffled(("left of", "right of", "in front of", "behind")):
-            if layout.related(relation, 0, anchor) and not any(layout.related(relation, j, anchor, -0.3) for j in others):
+        for relation in c.rng.shuffled(RELATIONS):
+            if layout.alone(relation, 0, anchor):
                 return f"what is {relation} the {short(looks[anchor])}?", short(looks[0])
         return None
 
@@ -169,7 +199,7 @@ def dialogue(c: Context) -> Row:
     key = rng.pick(("colour", "colour", "shape", "size", "material", "side"))
     value = None
     if key != "side":
-        value = rng.pick([v for v in VALUES[key] if key not in ("colour", "shape") or any(v in p for p in c.pairs)])
+        value = rng.pick(_values(c, key))
 
     def plan(layout: Layout) -> tuple[str, str] | None:
         phrases = by_attributes(layout.looks, 0, (key,) if value else ())
@@ -181,12 +211,19 @@ def dialogue(c: Context) -> Row:
         return phrase, value or ("left" if layout.x[0] < 0.5 else "right")
 
     view, (phrase, answer) = c.view(
-        lambda: [c.focus() if value is None else c.focus(**{key: value}), *(c.look() for _ in range(c.count(1, 4)))], plan
+        lambda: [
+            c.focus() if value is None else c.focus(**{key: value}),
+            *(c.look() for _ in range(c.count(1, 4))),
+        ],
+        plan,
     )
     ask = {
-        "colour": "what colour is it?", "shape": "what shape is it?", "size": "is it small or large?",
-        "material": "is it matte or shiny?", "side": "is it on the left or on the right?",
-    }[key]  # fmt: skip
+        "colour": "what colour is it?",
+        "shape": "what shape is it?",
+        "size": "is it small or large?",
+        "material": "is it matte or shiny?",
+        "side": "is it on the left or on the right?",
+    }[key]
     first = rng.pick(("how many things are there?", "how many things do you see?"))
     history = f"q: {first} a: {len(view.things)}. q: is there {a(phrase)}? a: yes."
     return asked(view, ask, answer, history=history)
@@ -215,8 +252,7 @@ def choice(c: Context) -> Row:
         anchors = [j for j in range(1, len(looks)) if pairs.count(pairs[j]) == 1]
         for j in anchors:
             for relation in ("left of", "right of"):
-                others = [k for k in range(1, len(looks)) if k != j]
-                if layout.related(relation, 0, j) and not any(layout.related(relation, k, j, -0.3) for k in others):
+                if layout.alone(relation, 0, j):
                     wrong = [p for p in rest if p != pairs[j]] + rng.shuffled(fill)
                     side = relation.split()[0]
                     why = f"the {answer} is farther {side} than the {pairs[j]}"
@@ -230,13 +266,15 @@ def choice(c: Context) -> Row:
 def _near_pairs(c: Context, looks: list[Look]) -> list[tuple[str, str]]:
     """Absent pairs; those that share a colour or shape with what is there come first."""
     present = {(k.colour, k.shape) for k in looks}
-    absent = [p for p in ((col, sh) for col in COLOURS for sh in SHAPES) if p not in present and c.allowed(*p)]
+    absent = [
+        p for p in ((col, sh) for col in COLOURS for sh in SHAPES) if p not in present and c.allowed(*p)
+    ]
     return [p for p in absent if any(p[0] == k.colour or p[1] == k.shape for k in looks)]
 
 
 def matching_text(c: Context) -> Row:
     """A description that is right, or wrong by one word."""
-    rng, yes = c.rng, c.rng.flip()
+    yes = c.rng.flip()
     view, layout = c.any_view(1, 4)
     order = layout.left_to_right()
     told = [layout.looks[i] for i in order]
@@ -258,7 +296,14 @@ def _spoiled(c: Context, looks: list[Look], i: int) -> list[Look]:
 
 
 MAKERS: dict[str, Maker] = {
-    "vqa_count": vqa_count, "vqa_colour": vqa_colour, "vqa_shape": vqa_shape, "vqa_material": vqa_material,
-    "vqa_exist": vqa_exist, "vqa_compare": vqa_compare, "vqa_relation": vqa_relation, "dialogue": dialogue,
-    "choice": choice, "matching": matching_text,
-}  # fmt: skip
+    "vqa_count": vqa_count,
+    "vqa_colour": vqa_colour,
+    "vqa_shape": vqa_shape,
+    "vqa_material": vqa_material,
+    "vqa_exist": vqa_exist,
+    "vqa_compare": vqa_compare,
+    "vqa_relation": vqa_relation,
+    "dialogue": dialogue,
+    "choice": choice,
+    "matching": matching_text,
+}

@@ -19,7 +19,9 @@ def peopled_view(c: Context, chance: float = 0.2) -> View:
         return c.any_view(1, 5)[0]
     extras = [c.focus(), *(c.look() for _ in range(c.rng.between(0, 1)))]
     action = c.rng.pick([a for a in ACTIONS if a not in ("point", "kick", "sit", "hold")])
-    return draw_figure_view(c.rng, c.size, action=action, colour=c.rng.pick(COLOUR_CLASSES), item=None, extras=extras)
+    return draw_figure_view(
+        c.rng, c.size, action=action, colour=c.rng.pick(COLOUR_CLASSES), item=None, extras=extras
+    )
 
 
 def depth(c: Context) -> Row:
@@ -59,6 +61,8 @@ def segmentation_colour(c: Context) -> Row:
 
 
 MAKERS: dict[str, Maker] = {
-    "depth": depth, "normals": normals, "segmentation_shape": segmentation_shape,
+    "depth": depth,
+    "normals": normals,
+    "segmentation_shape": segmentation_shape,
     "segmentation_colour": segmentation_colour,
-}  # fmt: skip
+}

@@ -35,13 +35,24 @@ def grounded_caption(c: Context) -> Row:
 def classify_object(c: Context) -> Row:
     view, _ = c.any_view(1, 1)
     look = view.things[0].look
-    return {"image": view.image, "label": short(look), "shape": look.shape, "colour": look.colour, "scene": graph(view)}
+    return {
+        "image": view.image,
+        "label": short(look),
+        "shape": look.shape,
+        "colour": look.colour,
+        "scene": graph(view),
+    }
 
 
 def classify_region(c: Context) -> Row:
     """Every pair equally often, among other things."""
     view, _ = c.any_view(2, 5)
-    return {"image": view.image, "box": view.box(0), "label": short(view.things[0].look), "scene": graph(view)}
+    return {
+        "image": view.image,
+        "box": view.box(0),
+        "label": short(view.things[0].look),
+        "scene": graph(view),
+    }
 
 
 def caption_region(c: Context) -> Row:
@@ -56,10 +67,20 @@ def caption_region(c: Context) -> Row:
     told = [a(full(look))]
     if beside:
         told.append(f"{a(full(look))} {beside[0].split(' ', 1)[1]}")
-    return {"image": view.image, "box": view.box(0), "caption": told[0], "captions": told, "scene": graph(view)}
+    return {
+        "image": view.image,
+        "box": view.box(0),
+        "caption": told[0],
+        "captions": told,
+        "scene": graph(view),
+    }
 
 
 MAKERS: dict[str, Maker] = {
-    "caption": caption, "paragraph": describe, "grounded_caption": grounded_caption,
-    "classify_object": classify_object, "classify_region": classify_region, "caption_region": caption_region,
-}  # fmt: skip
+    "caption": caption,
+    "paragraph": describe,
+    "grounded_caption": grounded_caption,
+    "classify_object": classify_object,
+    "classify_region": classify_region,
+    "caption_region": caption_region,
+}

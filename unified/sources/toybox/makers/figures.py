@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from unified.sources.toybox.context import Context, Maker, Row, graph
 from unified.sources.toybox.language import a, short, single_out
 from unified.sources.toybox.render import keypoints as joints_in
 from unified.sources.toybox.scene import View, draw_figure_view
-from unified.sources.toybox.world import ACTIONS, COLOURS, HELD_OUT, Look
+from unified.sources.toybox.world import ACTIONS, COLOURS, HELD_OUT, JOINTS, Look
+from unified.values.types import Keypoints
 
 WITH_ITEM = ("point", "kick", "sit", "hold")
 PHRASES = {
-    "wave": "waves", "point": "points at {}", "kick": "kicks {}", "sit": "sits on {}", "jump": "jumps",
-    "hold": "holds {}", "run": "runs", "stand": "stands",
-}  # fmt: skip
+    "wave": "waves",
+    "point": "points at {}",
+    "kick": "kicks {}",
+    "sit": "sits on {}",
+    "jump": "jumps",
+    "hold": "holds {}",
+    "run": "runs",
+    "stand": "stands",
+}
 
 
 def _acting(c: Context, extras: int = 1) -> View:
@@ -42,9 +51,9 @@ def _row(view: View, **more: object) -> Row:
 
 def keypoints(c: Context) -> Row:
     view = _acting(c)
-    points = joints_in(view.scene, view.picture, 0)
-    return _row(view, keypoints=points.reshape(-1).tolist(), area=float(view.picture.seen[-1]),
-                box=view.box(len(view.things)))  # fmt: skip
+    found, area = joints_in(view.scene, view.picture, 0)[None], np.array([float(view.picture.seen[-1])])
+    value = Keypoints(found[..., :2], found[..., 2].astype(np.int64), JOINTS, area)
+    return _row(view, keypoints=value, box=view.box(len(view.things)))
 
 
 def action(c: Context) -> Row:
@@ -73,8 +82,9 @@ def mood(c: Context) -> Row:
     """How happy a figure is, -3 to 3: the higher the arms the happier."""
     value = round(c.rng.uniform(-3.0, 3.0), 1) + 0.0  # no minus zero
     extras = [c.focus()] if c.held_out or c.rng.flip() else []
-    view = draw_figure_view(c.rng, c.size, action="stand", colour=c.rng.pick(tuple(COLOURS)), item=None, extras=extras,
-                            mood=value)  # fmt: skip
+    view = draw_figure_view(
+        c.rng, c.size, action="stand", colour=c.rng.pick(tuple(COLOURS)), item=None, extras=extras, mood=value
+    )
     return _row(view, mood=value)
 
 
@@ -85,6 +95,10 @@ def distance(c: Context) -> Row:
 
 
 MAKERS: dict[str, Maker] = {
-    "keypoints": keypoints, "action": action, "roles": roles, "caption_action": caption_action, "mood": mood,
+    "keypoints": keypoints,
+    "action": action,
+    "roles": roles,
+    "caption_action": caption_action,
+    "mood": mood,
     "distance": distance,
-}  # fmt: skip
+}

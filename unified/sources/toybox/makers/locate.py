@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from unified.sources.toybox.context import Context, Maker, Row, graph
-from unified.sources.toybox.language import RELATIONS, Layout, a, by_attributes, listing, plural, short, single_out
+from unified.sources.toybox.language import (
+    RELATIONS,
+    Layout,
+    a,
+    by_attributes,
+    listing,
+    plural,
+    short,
+    single_out,
+)
 from unified.sources.toybox.scene import View
 from unified.sources.toybox.world import Look
 
@@ -13,8 +22,13 @@ from unified.sources.toybox.world import Look
 def detect(c: Context) -> Row:
     view, layout = c.any_view(1, 5)
     looks = layout.looks
-    return {"image": view.image, "boxes": view.picture.boxes, "labels": [k.shape for k in looks],
-            "names": [short(k) for k in looks], "scene": graph(view)}  # fmt: skip
+    return {
+        "image": view.image,
+        "boxes": view.picture.boxes,
+        "labels": [k.shape for k in looks],
+        "names": [short(k) for k in looks],
+        "scene": graph(view),
+    }
 
 
 def find_all(c: Context) -> Row:
@@ -59,7 +73,13 @@ def point(c: Context) -> Row:
     centre = np.array([cols.mean(), rows.mean()])
     nearest = int(((cols - centre[0]) ** 2 + (rows - centre[1]) ** 2).argmin())
     at = np.array([cols[nearest] + 0.5, rows[nearest] + 0.5])
-    return {"image": view.image, "phrase": phrase, "point": at, "mask": view.picture.mask(0), "scene": graph(view)}
+    return {
+        "image": view.image,
+        "phrase": phrase,
+        "point": at,
+        "mask": view.picture.mask(0),
+        "scene": graph(view),
+    }
 
 
 def phrase_grounding(c: Context) -> Row:
@@ -75,9 +95,12 @@ def phrase_grounding(c: Context) -> Row:
     phrases = [phrase for _, phrase in told]
     caption = c.rng.pick(("the picture shows {}", "there are {}", "{} are in the room"))
     return {
-        "image": view.image, "caption": caption.format(listing([f"the {p}" for p in phrases])), "phrases": phrases,
-        "boxes": view.picture.boxes[[i for i, _ in told]], "scene": graph(view),
-    }  # fmt: skip
+        "image": view.image,
+        "caption": caption.format(listing([f"the {p}" for p in phrases])),
+        "phrases": phrases,
+        "boxes": view.picture.boxes[[i for i, _ in told]],
+        "scene": graph(view),
+    }
 
 
 def region_relation(c: Context) -> Row:
@@ -92,11 +115,23 @@ def region_relation(c: Context) -> Row:
         return True if clear else None
 
     view, _ = c.view(lambda: c.looks(2, 4), plan)
-    return {"image": view.image, "subject": view.box(0), "object": view.box(1), "relation": relation,
-            "subject_name": a(short(view.things[0].look)), "scene": graph(view)}  # fmt: skip
+    return {
+        "image": view.image,
+        "subject": view.box(0),
+        "object": view.box(1),
+        "relation": relation,
+        "subject_name": a(short(view.things[0].look)),
+        "scene": graph(view),
+    }
 
 
 MAKERS: dict[str, Maker] = {
-    "detect": detect, "find_all": find_all, "refer": refer, "refer_mask": refer_mask, "segment_box": segment_box,
-    "point": point, "phrase_grounding": phrase_grounding, "region_relation": region_relation,
-}  # fmt: skip
+    "detect": detect,
+    "find_all": find_all,
+    "refer": refer,
+    "refer_mask": refer_mask,
+    "segment_box": segment_box,
+    "point": point,
+    "phrase_grounding": phrase_grounding,
+    "region_relation": region_relation,
+}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from unified.sources.toybox.context import Context, Maker, Row, graph
-from unified.sources.toybox.language import Layout, NUMBERS, a, listing, plural, short
+from unified.sources.toybox.language import NUMBERS, Layout, a, listing, plural, short
 from unified.sources.toybox.render import outline, render
 from unified.sources.toybox.scene import View, readable
 from unified.sources.toybox.world import COLOURS, SHAPES, Look, Scene, Thing
@@ -27,8 +26,14 @@ def pair_statement(c: Context) -> Row:
             break
     first, _ = c.view(lambda: left, lambda layout: layout)
     second, _ = c.view(lambda: right, lambda layout: layout)
-    return {"image_1": first.image, "image_2": second.image, "statement": statement,
-            "answer": "true" if true else "false", "scene": graph(first), "scene_2": graph(second)}  # fmt: skip
+    return {
+        "image_1": first.image,
+        "image_2": second.image,
+        "statement": statement,
+        "answer": "true" if true else "false",
+        "scene": graph(first),
+        "scene_2": graph(second),
+    }
 
 
 def _pair_statement(c: Context, kind: str, left: list[Look], right: list[Look], true: bool) -> str | None:
@@ -40,8 +45,8 @@ def _pair_statement(c: Context, kind: str, left: list[Look], right: list[Look], 
         counts = [sum(shape in (k.shape, "thing") for k in side) for side in (left, right)]
         if counts[0] == counts[1]:
             return None
-        more = "left" if (counts[0] > counts[1]) == true else "right"
-        return f"the {more} picture has more {plural(shape)} than the {'right' if more == 'left' else 'left'} one"
+        more, less = ("left", "right") if (counts[0] > counts[1]) == true else ("right", "left")
+        return f"the {more} picture has more {plural(shape)} than the {less} one"
     if kind == "total":
         shape = thing.shape
         total = sum(k.shape == shape for k in (*left, *right))
@@ -49,8 +54,9 @@ def _pair_statement(c: Context, kind: str, left: list[Look], right: list[Look], 
         if told == 1:
             return f"the two pictures together show one {shape}"
         return f"the two pictures together show {NUMBERS[told]} {plural(shape)}"
-    phrase, fits = rng.pick(((short(thing), lambda k: short(k) == short(thing)),
-                             (thing.shape, lambda k: k.shape == thing.shape)))  # fmt: skip
+    phrase, fits = rng.pick(
+        ((short(thing), lambda k: short(k) == short(thing)), (thing.shape, lambda k: k.shape == thing.shape))
+    )
     has = [any(fits(k) for k in side) for side in (left, right)]
     if kind == "both":
         return f"both pictures show {a(phrase)}" if all(has) == true else None
@@ -61,7 +67,7 @@ def _pair_statement(c: Context, kind: str, left: list[Look], right: list[Look], 
 
 
 def entailment(c: Context) -> Row:
-    """Does the picture say so? Where a curtain hides part of the room, what is not seen may still be there."""
+    """Does the picture say so? Behind a curtain there may be what is not seen."""
     rng = c.rng
     label = rng.pick(("yes", "no", "maybe"))
     every = rng.flip()
@@ -87,7 +93,11 @@ def entailment(c: Context) -> Row:
         return [focus, *kept[:1], *twin, *kept[1:]][:4] if label != "no" or rng.flip() else kept[:4]
 
     def plan(layout: Layout) -> bool | None:
-        return None if not every and label != "yes" and any(short(k) == short(focus) for k in layout.looks) else True
+        return (
+            None
+            if not every and label != "yes" and any(short(k) == short(focus) for k in layout.looks)
+            else True
+        )
 
     view, _ = c.view(looks, plan, span)
     image = view.image
@@ -97,7 +107,11 @@ def entailment(c: Context) -> Row:
         hidden = image[:, :edge] if span[0] > 0.1 else image[:, edge:]
         hidden[:] = (96, 60, 44)
         hidden[:, ::4] = (78, 46, 34)
-    text = f"every {focus.shape} in the room is {focus.colour}" if every else f"there is {a(short(focus))} in the room"
+    text = (
+        f"every {focus.shape} in the room is {focus.colour}"
+        if every
+        else f"there is {a(short(focus))} in the room"
+    )
     return {"image": image, "statement": text, "answer": label, "curtain": curtain, "scene": graph(view)}
 
 
@@ -111,12 +125,19 @@ Event = tuple[str, str, str]
 def told(event: Event) -> str:
     kind, thing, detail = event
     return {
-        "move": f"the {thing} moves {detail}", "vanish": f"the {thing} disappears",
-        "appear": f"{a(thing)} appears", "paint": f"the {thing} turns {detail}",
-    }[kind]  # fmt: skip
+        "move": f"the {thing} moves {detail}",
+        "vanish": f"the {thing} disappears",
+        "appear": f"{a(thing)} appears",
+        "paint": f"the {thing} turns {detail}",
+    }[kind]
 
 
-STEPS = {"to the left": (-1.0, 0.0), "to the right": (1.0, 0.0), "to the back": (0.0, 1.0), "to the front": (0.0, -1.0)}
+STEPS = {
+    "to the left": (-1.0, 0.0),
+    "to the right": (1.0, 0.0),
+    "to the back": (0.0, 1.0),
+    "to the front": (0.0, -1.0),
+}
 
 
 def frames(c: Context, events: int = 2) -> tuple[Frames, list[Event]]:
@@ -150,7 +171,9 @@ def _step(c: Context, scene: Scene) -> tuple[Scene, Event] | None:
         return replace(scene, things=tuple(things)), ("vanish", short(thing.look), "")
     if kind == "paint":
         taken = [short(t.look) for t in things]
-        colours = [k for k in COLOURS if c.allowed(k, thing.look.shape) and f"{k} {thing.look.shape}" not in taken]
+        colours = [
+            k for k in COLOURS if c.allowed(k, thing.look.shape) and f"{k} {thing.look.shape}" not in taken
+        ]
         colour = rng.pick(colours)
         things[i] = replace(thing, look=thing.look._replace(colour=colour))
         return replace(scene, things=tuple(things)), ("paint", short(thing.look), colour)
@@ -204,17 +227,30 @@ def frames_statement(c: Context) -> Row:
             detail = rng.pick([k for k in COLOURS if c.allowed(k, thing.split()[1])])
         elif what == "kind":
             kind = rng.pick(("move", "vanish", "appear", "paint"))
-            detail = rng.pick(tuple(STEPS)) if kind == "move" else rng.pick(tuple(COLOURS)) if kind == "paint" else ""
+            detail = (
+                rng.pick(tuple(STEPS))
+                if kind == "move"
+                else rng.pick(tuple(COLOURS))
+                if kind == "paint"
+                else ""
+            )
         wrong = (kind, thing, detail)
         painted_same = kind == "paint" and thing.split()[0] == detail
         legal = kind != "paint" or c.allowed(detail, thing.split()[1])
         if wrong not in events and not painted_same and legal:
             event = wrong
             break
-    return {**_row(views), "statement": told(event), "answer": "true" if true else "false",
-            "events": [list(e) for e in events]}  # fmt: skip
+    return {
+        **_row(views),
+        "statement": told(event),
+        "answer": "true" if true else "false",
+        "events": [list(e) for e in events],
+    }
 
 
-MAKERS: dict[str, Callable[[Context], Row]] = {
-    "pair_statement": pair_statement, "entailment": entailment, "story": story, "frames_statement": frames_statement,
-}  # fmt: skip
+MAKERS: dict[str, Maker] = {
+    "pair_statement": pair_statement,
+    "entailment": entailment,
+    "story": story,
+    "frames_statement": frames_statement,
+}

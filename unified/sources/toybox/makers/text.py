@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from unified.sources.toybox.context import Context, Maker, Row
-from unified.sources.toybox.language import NUMBERS, OPPOSITE, RELATIONS, Layout, a, name, paragraph, plural, short
+from unified.sources.toybox.language import (
+    NUMBERS,
+    OPPOSITE,
+    RELATIONS,
+    Layout,
+    a,
+    name,
+    paragraph,
+    plural,
+    short,
+)
 from unified.sources.toybox.makers.ask import VALUES
 from unified.sources.toybox.world import COLOURS, SHAPES, Look
 
@@ -70,7 +80,11 @@ def reading(c: Context) -> Row:
             return f"is the {pairs[0]} {value if yes else other}?"
         if kind == "count":
             n = len(looks)
-            return f"are there {NUMBERS[n if yes else rng.pick([n - 1, n + 1])]} things in the room?" if n > 2 else None
+            return (
+                f"are there {NUMBERS[n if yes else rng.pick([n - 1, n + 1])]} things in the room?"
+                if n > 2
+                else None
+            )
         if abs(layout.x[0] - 0.5) < 0.15:
             return None
         side = "left" if (layout.x[0] < 0.5) == yes else "right"
@@ -118,21 +132,33 @@ def text_entailment(c: Context) -> Row:
     hidden = [k for k in ("size", "material") if k not in told]
     if label == "yes":
         key = rng.pick(told)
-        ways = (f"the {x.shape} is {getattr(x, key)}", f"the {y.shape} is {OPPOSITE[relation]} the {x.shape}",
-                f"there is {a(y.shape)}")  # fmt: skip
+        ways = (
+            f"the {x.shape} is {getattr(x, key)}",
+            f"the {y.shape} is {OPPOSITE[relation]} the {x.shape}",
+            f"there is {a(y.shape)}",
+        )
     elif label == "no":
         key, new = _other(c, x, told)
         _, other = _other(c, y, ("colour",))
-        ways = (f"the {x.shape} is {getattr(new, key)}", f"the {x.shape} is {OPPOSITE[relation]} the {y.shape}",
-                f"the {y.shape} is {other.colour}")  # fmt: skip
+        ways = (
+            f"the {x.shape} is {getattr(new, key)}",
+            f"the {x.shape} is {OPPOSITE[relation]} the {y.shape}",
+            f"the {y.shape} is {other.colour}",
+        )
     else:
         key = rng.pick(hidden)
         apart = [r for r in RELATIONS if r not in (relation, OPPOSITE[relation])]
-        ways = (f"the {x.shape} is {getattr(x, key)}", f"the {x.shape} is {rng.pick(apart)} the {y.shape}",
-                f"the {y.shape} is {rng.pick((y.size, y.material))}")  # fmt: skip
+        ways = (
+            f"the {x.shape} is {getattr(x, key)}",
+            f"the {x.shape} is {rng.pick(apart)} the {y.shape}",
+            f"the {y.shape} is {rng.pick((y.size, y.material))}",
+        )
     return {"premise": premise, "hypothesis": rng.pick(ways), "answer": label}
 
 
 MAKERS: dict[str, Maker] = {
-    "paraphrase": paraphrase, "reading": reading, "reading_answer": reading_answer, "text_entailment": text_entailment,
-}  # fmt: skip
+    "paraphrase": paraphrase,
+    "reading": reading,
+    "reading_answer": reading_answer,
+    "text_entailment": text_entailment,
+}
