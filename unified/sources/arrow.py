@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,7 +26,7 @@ class ArrowRows(RowSource):
     def __init__(self, table: Dataset, root: Path, name: str) -> None:
         self.root = root
         self.name = name
-        self.table = table.with_format(None).cast(undecoded(table.features))
+        self.table = without_decoding(table.with_format(None))
         self.named = named_columns(table.features)
 
     def __len__(self) -> int:
@@ -33,17 +35,18 @@ class ArrowRows(RowSource):
     def __getitem__(self, index: int) -> Row:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return with_names(self.table[index], self.named)
+        row = self.table[index]
+        return row if self.named is None else self.named(row)
 
     def key(self, index: int) -> str:
         return f"{self.name}:row {index + 1}"
 
     def column(self, name: str) -> Iterator[Any]:
         if name not in self.table.column_names:
-            yield from (None for _ in range(len(self)))
+            yield from repeat(None, len(self))
             return
-        for row in self.table.select_columns([name]):
-            yield row[name]
+        for batch in self.table.select_columns([name]).iter(batch_size=1000):
+            yield from batch[name]
 
 
 def load_local(key: str, builder: str, files: Sequence[Path], **options: Any) -> Dataset:
@@ -80,51 +83,69 @@ def quiet() -> Iterator[None]:
             datasets.utils.logging.enable_progress_bar()
 
 
-def undecoded(features: Any) -> Any:
-    """The same features with pictures left as {bytes, path}."""
-    from datasets import Features, Image, LargeList, List
+def without_decoding(table: Any) -> Any:
+    """The same table with pictures left as {bytes, path}."""
+    for name, feature in table.features.items():
+        raw = _undecoded(feature)
+        if raw != feature:
+            table = table.cast_column(name, raw)
+    return table
 
-    if isinstance(features, Image):
+
+def _undecoded(feature: Any) -> Any:
+    from datasets import Image, LargeList, List
+
+    if isinstance(feature, Image):
         return Image(decode=False)
-    if isinstance(features, Features):
-        return Features({name: undecoded(feature) for name, feature in features.items()})
-    if isinstance(features, dict):
-        return {name: undecoded(feature) for name, feature in features.items()}
-    if isinstance(features, List):
-        return List(undecoded(features.feature), length=features.length)
-    if isinstance(features, LargeList):
-        return LargeList(undecoded(features.feature))
-    return features
+    if isinstance(feature, dict):
+        return {name: _undecoded(inner) for name, inner in feature.items()}
+    if isinstance(feature, List):
+        return List(_undecoded(feature.feature), length=feature.length)
+    if isinstance(feature, LargeList):
+        return LargeList(_undecoded(feature.feature))
+    return feature
 
 
-def named_columns(features: Any) -> dict[str, Convert]:
-    """For each column with class indices in it: what gives them their names."""
+def named_columns(features: Mapping[str, Any]) -> Names | None:
+    """What gives the class indices in a row their names; None where it has none."""
     found = {name: _namer(feature) for name, feature in features.items()}
-    return {name: convert for name, convert in found.items() if convert is not None}
-
-
-def with_names(row: Row, named: Mapping[str, Convert]) -> Row:
-    for name, convert in named.items():
-        row[name] = convert(row[name])
-    return row
+    inside = {name: convert for name, convert in found.items() if convert is not None}
+    return Names(inside) if inside else None
 
 
 def _namer(feature: Any) -> Convert | None:
     from datasets import ClassLabel, LargeList, List
 
     if isinstance(feature, ClassLabel):
-        names = feature.names
-
-        def name(index: Any) -> Any:
-            # Hub sets write -1 where a row has no label.
-            return NamedInt(index, names[index]) if index is not None and 0 <= index < len(names) else None
-
-        return name
+        return ClassName(tuple(feature.names))
     if isinstance(feature, (List, LargeList)):
         inner = _namer(feature.feature)
-        return None if inner is None else lambda items: None if items is None else [inner(i) for i in items]
-    if isinstance(feature, dict):
-        inside = named_columns(feature)
-        if inside:
-            return lambda value: None if value is None else with_names(value, inside)
-    return None
+        return None if inner is None else EachName(inner)
+    return named_columns(feature) if isinstance(feature, dict) else None
+
+
+@dataclass(frozen=True)
+class ClassName:
+    names: tuple[str, ...]
+
+    def __call__(self, index: int | None) -> NamedInt | None:
+        # Sets of the hub write -1 where a row has no label.
+        if index is None or not 0 <= index < len(self.names):
+            return None
+        return NamedInt(index, self.names[index])
+
+
+@dataclass(frozen=True)
+class EachName:
+    inner: Convert
+
+    def __call__(self, items: list[Any] | None) -> list[Any] | None:
+        return None if items is None else [self.inner(item) for item in items]
+
+
+@dataclass(frozen=True)
+class Names:
+    inside: dict[str, Convert]
+
+    def __call__(self, row: Row | None) -> Any:
+        return None if row is None else row | {name: give(row[name]) for name, give in self.inside.items()}

@@ -45,6 +45,8 @@ class RowStream(ABC):
     """Rows that can only be read in their order."""
 
     root: Path
+    name: str
+    """What is streamed, for messages."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[tuple[str, Row]]:

@@ -57,6 +57,7 @@ class ExplodedStream(RowStream):
 
     def __init__(self, source: RowStream, parts: Sequence[str]) -> None:
         self.root = source.root
+        self.name = source.name
         self.source = source
         self.parts = Parts(parts)
 
@@ -70,8 +71,12 @@ class Parts:
     """The paths before `[*]` in the fields of one task."""
 
     def __init__(self, parts: Sequence[str]) -> None:
+        self.parts = tuple(parts)
         self.first = parts[0]
         self.getters = [(part, compile_path(part)) for part in parts]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parts, (self.parts,)
 
     def column(self, source: RowSource) -> str:
         """The column that holds the first list."""

@@ -15,7 +15,7 @@ from unified.errors import UserError, did_you_mean
 from unified.sources.base import Row, RowSource, RowStream
 from unified.sources.dense import parse_axes, to_depth, to_frame, to_mask, to_normals, to_segmentation
 from unified.sources.images import read_rgb
-from unified.sources.location import expand, source_root
+from unified.sources.location import source_root
 from unified.sources.paths import Getter, Missing, compile_path
 from unified.sources.spatial import NORMALIZED, to_boxes, to_grounded_text, to_keypoints, to_points
 from unified.sources.strings import to_number, to_text, to_texts
@@ -51,6 +51,8 @@ class _Field:
     convert: Convert
     default: Any
     dense: bool
+    names: tuple[str, ...] | None
+    """Joints or classes that a value must have."""
     frame: str | None
     """The field whose pixels a dense value shows, unless it is a picture of its own."""
 
@@ -84,6 +86,9 @@ def _read(item: _Field, row: Row, context: _Context) -> Value:
         raw = item.default
     if isinstance(raw, item.kind):
         value: Value = raw  # type: ignore[assignment]
+        if item.names is not None and value.names != item.names:  # type: ignore[union-attr]
+            raise BadRow(f"has the names {', '.join(value.names)}, "  # type: ignore[union-attr]
+                         f"but `names` says {', '.join(item.names)}")  # fmt: skip
     else:
         if item.labels is not None:
             context.labels = item.labels(row)
@@ -138,7 +143,7 @@ def _compile_field(task: LoadedTask, name: str) -> _Field:
         get_labels = compile_path(spec.labels) if spec.labels is not None else None
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
-    class_names = _names(task, spec, f"{where}.names")
+    class_names = _names(spec, kind)
 
     labels = None
     if get_labels is not None:
@@ -158,6 +163,7 @@ def _compile_field(task: LoadedTask, name: str) -> _Field:
         convert=_converter(kind, spec, class_names, frame, where),
         default=spec.default,
         dense=kind in DENSE_TYPES,
+        names=tuple(class_names) if class_names and kind in ("keypoints", "segmentation") else None,
         frame=frame if kind in DENSE_TYPES and kind != "image" and frame != name else None,
     )
 
@@ -219,9 +225,7 @@ def _converter(
                 raise UserError(f"{where}: a segmentation needs `names`, one a class from 1 on")
 
             return unclassed
-        # Lists of classes often begin with the background, which is number 0 and has no entry in ours.
-        classes = names[1:] if names[0].strip("_").lower() == "background" else names
-        return lambda raw, c: to_segmentation(raw, classes, c.root, c.sizes.get(frame or ""), c.labels)
+        return lambda raw, c: to_segmentation(raw, names, c.root, c.sizes.get(frame or ""), c.labels)
     if kind == "depth":
         return lambda raw, c: to_depth(raw, scale, c.root)
     try:
@@ -231,17 +235,13 @@ def _converter(
     return lambda raw, c: to_normals(raw, form, axes, c.root)
 
 
-def _names(task: LoadedTask, spec: FieldSpec, where: str) -> list[str] | None:
-    """Class or joint names, written in the spec or one a line in a file beside it."""
-    if spec.names is None or isinstance(spec.names, list):
-        names = spec.names
-    else:
-        path = task.path.parent / expand(task, spec.names, where)
-        if not path.is_file():
-            raise UserError(f"{where}: no such file: {path.absolute()} (one name a line, beside the spec)")
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if names is not None and not names:
-        raise UserError(f"{where}: is empty")
+def _names(spec: FieldSpec, kind: FieldType) -> list[str] | None:
+    """Class or joint names. Lists of classes often begin with the background, which a segmentation
+    has as number 0 without a name."""
+    names = spec.names
+    assert not isinstance(names, str), "loading a task reads files of names"
+    if names and kind == "segmentation" and names[0].strip("_").lower() == "background":
+        return names[1:]
     return names
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unified.errors import UserError
-from unified.sources.arrow import ArrowRows, named_columns, quiet, undecoded, with_names
+from unified.sources.arrow import ArrowRows, named_columns, quiet, without_decoding
 from unified.sources.base import Row, RowSource, RowStream
 from unified.sources.location import expand, find_files, missing, source_root
 from unified.specs.schema import HfSource
@@ -53,7 +53,8 @@ def open_hf(task: LoadedTask, spec: HfSource, split: str) -> RowSource | RowStre
         path, arguments["data_files"] = str(local), spec.data_files
     else:
         path, arguments["data_files"] = spec.path, _data_files(task, spec)
-    table = _load(task, spec, path, expression, arguments)
+    hub = not local.exists() and path not in READERS
+    table = _load(task, spec, path, expression, arguments, hub=hub)
     if spec.streaming:
         return HfStream(table, root, f"{spec.path}:{expression}")
     return ArrowRows(table, root, f"{spec.path}:{expression}")
@@ -65,15 +66,15 @@ class HfStream(RowStream):
     def __init__(self, table: IterableDataset, root: Path, name: str) -> None:
         self.root = root
         self.name = name
-        self.named = {}
-        if table.features is not None:
+        self.named = None
+        if table.features is not None:  # else they are known only when rows come
             self.named = named_columns(table.features)
-            table = table.cast(undecoded(table.features))
+            table = without_decoding(table)
         self.table = table
 
     def __iter__(self) -> Iterator[tuple[str, Row]]:
         for index, row in enumerate(self.table):
-            yield f"{self.name}:row {index + 1}", with_names(row, self.named)
+            yield f"{self.name}:row {index + 1}", row if self.named is None else self.named(row)
 
 
 def _is_path(text: str) -> bool:
@@ -94,7 +95,9 @@ def _data_files(task: LoadedTask, spec: HfSource) -> Any:
     return found
 
 
-def _load(task: LoadedTask, spec: HfSource, path: str, expression: str, arguments: dict[str, Any]) -> Any:
+def _load(
+    task: LoadedTask, spec: HfSource, path: str, expression: str, arguments: dict[str, Any], *, hub: bool
+) -> Any:
     from datasets import load_dataset
 
     where = f"{task.path}: source"
@@ -111,7 +114,12 @@ def _load(task: LoadedTask, spec: HfSource, path: str, expression: str, argument
                 f"Use its parquet files (on the hub: branch `refs/convert/parquet`, so `revision: "
                 f"refs/convert/parquet`), or a `python` source that yields the rows"
             ) from error
-        raise UserError(f"{where}: '{spec.path}' ({expression}) cannot be loaded: {reason}") from error
+        mend = "correct `splits` or the files"
+        if hub:
+            mend = "check the id, the split and the connection; sets behind a login need `hf auth login`"
+        raise UserError(
+            f"{where}: '{spec.path}' ({expression}) cannot be loaded: {reason.rstrip('.')}; {mend}"
+        ) from error
 
 
 def _saved(task: LoadedTask, spec: HfSource, folder: Path, expression: str) -> RowSource:

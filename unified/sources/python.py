@@ -93,7 +93,7 @@ class PythonStream(RowStream):
         try:
             for index, row in enumerate(rows):
                 yield f"{self.name}[{index}]", _as_row(row)
-        except (BadRow, UserError):
+        except UserError:
             raise
         except Exception as error:
             raise UserError(f"{self.name} failed: {_place(error)}") from error

@@ -13,17 +13,20 @@ from unified.specs.example import BadRow
 
 
 def to_text(raw: Any, names: Sequence[str] | None = None, mapping: Mapping[str, str] | None = None) -> str:
-    """One string. `names` turns an index into a name; `mapping` turns that (or the raw value written
-    as text) into text and must know it."""
+    """One string. `names` turns an index into a name. `mapping` turns the raw value written as text,
+    or else its name, into text, and must know one of them."""
     if isinstance(raw, np.generic):
         raw = raw.item()
-    if names is not None:
-        raw = _named(raw, names)
     if mapping is not None:
         for text in [str(int(raw)), raw.name] if isinstance(raw, NamedInt) else [_plain(raw)]:
             if text in mapping:
                 return mapping[text]
-        raise BadRow(f"'{_plain(raw)}' is not in `map` (which has: {', '.join(mapping)})")
+        named = _plain(raw) if names is None else _named(raw, names)
+        if named in mapping:
+            return mapping[named]
+        raise BadRow(f"'{named}' is not in `map` (which has: {', '.join(mapping)})")
+    if names is not None:
+        return _named(raw, names)
     return raw if isinstance(raw, str) else _plain(raw)
 
 

@@ -32,14 +32,14 @@ class WebdatasetRows(RowStream):
         self.root = source_root(task)
         key = f"source.splits.{split}"
         patterns = spec.splits[split]
-        self.where = f"{task.path}: {key}"
+        self.name = f"{task.path}: {key}"
         self.shards: list[str] = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             for name in expand_urls(expand(task, pattern, key)):
                 if name.startswith(("http://", "https://")):
                     self.shards.append(name)
                 elif name.startswith("pipe:") or "://" in name:
-                    raise UserError(f"{self.where}: shards are local files or http(s) addresses, not {name}")
+                    raise UserError(f"{self.name}: shards are local files or http(s) addresses, not {name}")
                 else:
                     self.shards += map(str, find_files(task, name, key))
 
@@ -58,7 +58,7 @@ class WebdatasetRows(RowStream):
                         row[extension] = decode(extension, value)
                 yield f"{sample['__url__'].rpartition('/')[2]}:{name}", row
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.where}: a shard cannot be read: {error}") from error
+            raise UserError(f"{self.name}: a shard cannot be read: {error}") from error
 
 
 def decode(extension: str, value: bytes) -> Any:

@@ -70,7 +70,7 @@ FORMATS: dict[FieldType, tuple[str, ...]] = {
     "points": ("xy", "normalized_xy"),
     "keypoints": ("coco", "normalized_coco"),
     "mask": ("png", "rle", "polygon", "bool"),
-    "segmentation": ("png",),
+    "segmentation": ("png", "rle", "polygon"),
     "depth": ("png", "npy"),
     "normals": ("rgb", "npy"),
 }
