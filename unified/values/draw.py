@@ -67,22 +67,23 @@ TURBO: tuple[Colour, ...] = (
 """Evenly spaced stops of the depth colour map, near to far."""
 
 LIMBS = (
-    ("nose", "eye"),
-    ("eye", "ear"),
-    ("shoulder", "elbow"),
-    ("elbow", "wrist"),
-    ("elbow", "hand"),
-    ("shoulder", "hip"),
-    ("hip", "knee"),
-    ("knee", "ankle"),
-    ("knee", "foot"),
-    ("head", "neck"),
-    ("neck", "shoulder"),
-    ("neck", "hip"),
-    ("neck", "pelvis"),
-    ("pelvis", "hip"),
+    ("nose", "eye", ""),
+    ("eye", "ear", ""),
+    ("head", "neck", ""),
+    ("neck", "shoulder", ""),
+    ("neck", "elbow", "shoulder"),
+    ("neck", "hip", "shoulder"),
+    ("neck", "pelvis", ""),
+    ("shoulder", "elbow", ""),
+    ("shoulder", "hip", ""),
+    ("elbow", "wrist", ""),
+    ("elbow", "hand", ""),
+    ("pelvis", "hip", ""),
+    ("hip", "knee", ""),
+    ("knee", "ankle", ""),
+    ("knee", "foot", ""),
 )
-"""Joints that a line connects where a figure has both, sides aside."""
+"""Joints that a line connects where a figure has both, sides aside, and lacks the third."""
 
 
 def draw(
@@ -97,12 +98,14 @@ def draw(
     """
     frame = value.size if isinstance(value, Image | Depth | Normals) else on.size
     view = _enlarge(frame, max(1, -(-SMALLEST // max(frame))))
-    value = view.apply(value)
-    if isinstance(value, Image | Depth | Normals):
-        picture, runs = _picture_of(value, value_range)
+    runs: list[Run] = []
+    if isinstance(value, Image):  # pixel by pixel, so that it looks as it is
+        picture = Pillow.fromarray(view.resample(value.pixels, "nearest").astype(np.uint8))
+    elif isinstance(value, Depth | Normals):
+        picture, runs = _picture_of(view.apply(value), value_range)
     else:
         base = view.resample(on.pixels, "nearest").astype(np.uint8)
-        picture, runs = _over(value, base)
+        picture, runs = _over(view.apply(value), base)
     strips = [text_strip(r, picture.width) for r in (runs, [Run(caption)] if caption else []) if r]
     return Image(np.concatenate([np.asarray(part) for part in (picture, *strips)]))
 
@@ -139,10 +142,10 @@ def _enlarge(size: Size, factor: int) -> Geometry:
 
 
 def _picture_of(
-    value: Image | Depth | Normals, value_range: tuple[float, float] | None
+    value: Depth | Normals, value_range: tuple[float, float] | None
 ) -> tuple[Pillow.Image, list[Run]]:
-    """A dense value that is a picture by itself."""
-    if not isinstance(value, Depth):
+    """Depth in colours with a legend, or normals as RGB."""
+    if isinstance(value, Normals):
         return Pillow.fromarray(to_image(value).pixels), []
     valid = np.isfinite(value.metres) & (True if value.valid is None else value.valid)
     if not valid.any():
@@ -152,11 +155,7 @@ def _picture_of(
     level = np.zeros(value.metres.shape, np.int64)
     level[valid] = np.rint(((seen - low) / max(high - low, 1e-9)).clip(0, 1) * 255)
     pixels = np.where(valid[..., None], _turbo()[level], np.uint8(0))
-    legend = [
-        Run(f"\u00a0{low:.3g}\u00a0m\u00a0", TURBO[0]),
-        Run(" to "),
-        Run(f"\u00a0{high:.3g}\u00a0m\u00a0", TURBO[-1]),
-    ]
+    legend = [Run(f"{low:.3g}\u00a0m", TURBO[0]), Run(" to "), Run(f"{high:.3g}\u00a0m", TURBO[-1])]
     return Pillow.fromarray(pixels), legend
 
 
@@ -166,8 +165,11 @@ def _over(value: Value, base: npt.NDArray[np.uint8]) -> tuple[Pillow.Image, list
     match value:
         case Boxes():
             keys = value.labels or ("",) * len(value)
-            _boxes(picture, value, _colours(keys))
-            return picture, [] if len(value) else [Run("no boxes")]
+            colours = _colours(keys)
+            if not len(value):
+                return picture, [Run("no boxes")]
+            untold = _boxes(picture, value, colours)
+            return picture, _legend(dict(zip(keys, colours, strict=True))) if untold and value.labels else []
         case GroundedText():
             colours = _colours(value.spans)
             _boxes(picture, value.boxes, colours)
@@ -181,17 +183,18 @@ def _over(value: Value, base: npt.NDArray[np.uint8]) -> tuple[Pillow.Image, list
             return picture, [] if len(value) else [Run("no figures")]
         case Mask():
             regions = value.array.astype(np.int64)
-            return _tint(base, regions, np.array([(0, 0, 0), COLOURS[0]], np.uint8)), []
+            return _tint(base, regions, np.array([(0, 0, 0), (255, 30, 170)], np.uint8)), []
         case Segmentation():
-            colours_of = palette(len(value.names))
+            table = palette(len(value.names))
             shown = [int(c) for c in np.unique(value.classes) if c > 0]
-            return _tint(base, value.classes, colours_of), _legend(value.names, colours_of, shown)
+            legend = _legend({value.names[c - 1]: _colour(table[c]) for c in shown})
+            return _tint(base, value.classes, table), legend or [Run("background only")]
         case Text():
             return picture, [Run(value.text or "(no text)")]
         case Texts():
             return picture, [Run("\n".join(value.items) or "(no text)")]
         case Label():
-            return picture, [Run(f" {value.name} ", COLOURS[1])]
+            return picture, [Run(value.name, COLOURS[1])]
         case Number():
             return picture, [Run(f"{value.value:.6g}")]
     raise TypeError(f"{type(value).__name__} cannot be drawn")
@@ -203,64 +206,64 @@ def _colours(keys: Sequence[object]) -> list[Colour]:
     return [COLOURS[order[key] % len(COLOURS)] for key in keys]
 
 
+def _colour(rgb: npt.NDArray[np.uint8]) -> Colour:
+    red, green, blue = (int(v) for v in rgb)
+    return red, green, blue
+
+
 def _line_width(picture: Pillow.Image) -> int:
     return max(2, round(max(picture.size) / 160))
 
 
-def _boxes(picture: Pillow.Image, boxes: Boxes, colours: Sequence[Colour]) -> None:
-    """Outlines, then name tags where they hide no other tag if there is such a place."""
+def _boxes(picture: Pillow.Image, boxes: Boxes, colours: Sequence[Colour]) -> int:
+    """Outlines, then name tags; returns how many tags found no free place and are left out."""
     pen = ImageDraw.Draw(picture)
     width = _line_width(picture)
     for (x1, y1, x2, y2), colour in zip(boxes.xyxy, colours, strict=True):
         # A dark seam keeps the line visible on ground of its own colour.
         pen.rectangle((x1 - 1, y1 - 1, max(x1, x2), max(y1, y2)), outline=(20, 20, 20), width=width + 2)
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=width)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Rect] = []
+    left_out = 0
     for i, colour in enumerate(colours):
         words = [] if boxes.labels is None else [boxes.labels[i]]
         if boxes.scores is not None:
             words.append(f"{boxes.scores[i]:.2f}")
-        if words:
-            taken.append(_tag(picture, " ".join(words), boxes.xyxy[i], colour, taken))
+        if words and not _tag(picture, " ".join(words), boxes.xyxy[i], colour, taken):
+            left_out += 1
+    return left_out
 
 
 def _tag(
-    picture: Pillow.Image,
-    text: str,
-    box: npt.NDArray[np.float64],
-    colour: Colour,
-    taken: Sequence[tuple[float, float, float, float]],
-) -> tuple[float, float, float, float]:
-    """A name tag at a box; returns the rectangle it covers."""
+    picture: Pillow.Image, text: str, box: npt.NDArray[np.float64], colour: Colour, taken: list[Rect]
+) -> bool:
+    """A name tag at a box, where it hides no tag in `taken`; False where there is no such place."""
     font = font_of(font_size(picture.width))
     height = round(font_size(picture.width) * 1.35)
     length = font.getlength(text) + 8
     x1, y1, x2, y2 = (float(v) for v in box)
     places = [(x1, y1 - height), (x1, y1), (x1, y2), (x1, y2 - height), (x2 - length, y1), (x2 - length, y2)]
-    rects = []
     for x, y in places:
         x = min(max(0.0, x), max(0.0, picture.width - length))
         y = min(max(0.0, y), max(0.0, picture.height - height))
-        rects.append((x, y, x + length, y + height))
-    rect = next((r for r in rects if not any(_overlap(r, t) for t in taken)), rects[0])
-    pen = ImageDraw.Draw(picture)
-    pen.rectangle(rect, fill=colour)
-    pen.text((rect[0] + 4, (rect[1] + rect[3]) / 2), text, fill=ink_on(colour), font=font, anchor="lm")
-    return rect
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        rect = Rect(x, y, x + length, y + height)
+        if not any(rect.x1 < t.x2 and t.x1 < rect.x2 and rect.y1 < t.y2 and t.y1 < rect.y2 for t in taken):
+            pen = ImageDraw.Draw(picture)
+            pen.rectangle(rect, fill=colour)
+            pen.text((x + 4, y + height / 2), text, fill=ink_on(colour), font=font, anchor="lm")
+            taken.append(rect)
+            return True
+    return False
 
 
 def _points(picture: Pillow.Image, points: Points, colours: Sequence[Colour]) -> None:
-    radius = 2.0 * _line_width(picture)
+    radius = 2.5 * _line_width(picture)
     for (x, y), colour in zip(points.xy, colours, strict=True):
         _dot(picture, x, y, radius, colour, hollow=False)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Rect] = []
     for (x, y), colour, name in zip(points.xy, colours, points.labels or (), strict=False):
         around = np.array([x - radius, y - radius - 2, x + radius, y + radius + 2])
-        taken.append(_tag(picture, name, around, colour, taken))
+        _tag(picture, name, around, colour, taken)
 
 
 def _figures(picture: Pillow.Image, figures: Keypoints) -> None:
@@ -277,7 +280,7 @@ def _figures(picture: Pillow.Image, figures: Keypoints) -> None:
         for (x, y), seen, side in zip(xy, visibility, map(_side, figures.names), strict=True):
             if seen:
                 colour = {"left": (60, 220, 90), "right": (255, 150, 40), "": (255, 255, 255)}[side]
-                _dot(picture, x, y, 1.4 * width, colour, hollow=seen == 1)
+                _dot(picture, x, y, max(4.0, 1.4 * width), colour, hollow=seen == 1)
 
 
 def _dot(picture: Pillow.Image, x: float, y: float, radius: float, colour: Colour, *, hollow: bool) -> None:
@@ -302,10 +305,11 @@ def _limbs(names: Sequence[str]) -> list[tuple[int, int]]:
         for n in names
     ]
     sides = [_side(name) for name in names]
+    known = {(a, b) for a, b, unless in LIMBS if unless not in stems}
     pairs = []
     for a in range(len(names)):
         for b in range(len(names)):
-            along = (stems[a], stems[b]) in LIMBS and (sides[a] == sides[b] or "" in (sides[a], sides[b]))
+            along = (stems[a], stems[b]) in known and (sides[a] == sides[b] or "" in (sides[a], sides[b]))
             across = a < b and stems[a] == stems[b] and stems[a] in ("shoulder", "hip")
             if along or across:
                 pairs.append((a, b))
@@ -318,7 +322,8 @@ def _tint(
     """Regions (0 is none) tinted in their colours, with a full line along their edges."""
     covered = (regions > 0)[..., None]
     mixed = 0.45 * base + 0.55 * colours[regions]
-    pixels = np.where(covered, mixed, 0.75 * base + 40)  # the rest paler, so that regions stand out
+    rest = 0.4 * base + 0.5 * base.mean(axis=2, keepdims=True) + 12  # greyer, so that regions stand out
+    pixels = np.where(covered, mixed, rest)
     edge = np.zeros(regions.shape, bool)
     reach = max(1, max(regions.shape) // 320)
     for step in range(1, reach + 1):
@@ -330,14 +335,12 @@ def _tint(
     return Pillow.fromarray(np.rint(pixels).astype(np.uint8))
 
 
-def _legend(names: Sequence[str], colours: npt.NDArray[np.uint8], shown: Sequence[int]) -> list[Run]:
-    if not shown:
-        return [Run("background only")]
+def _legend(colours: dict[str, Colour]) -> list[Run]:
+    """Names on their colours, each kept on one line."""
     runs: list[Run] = []
-    for c in shown:
-        red, green, blue = (int(v) for v in colours[c])
-        runs += [Run(f"\u00a0{names[c - 1]}\u00a0".replace(" ", "\u00a0"), (red, green, blue)), Run("  ")]
-    return runs[:-1]
+    for name, colour in colours.items():
+        runs += [Run(" "), Run(name.replace(" ", "\u00a0"), colour)]
+    return runs[1:]
 
 
 def _grounded_runs(value: GroundedText, colours: dict[tuple[int, int], Colour]) -> list[Run]:

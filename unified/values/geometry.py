@@ -44,6 +44,10 @@ class Rect(NamedTuple):
     y2: float
 
 
+NOTHING = Rect(0.0, 0.0, 0.0, 0.0)
+"""The content of a geometry that shows nothing of its source."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """x' = scale_x * x + shift_x and y' = scale_y * y + shift_y, from frame `source` to frame `target`.
@@ -105,7 +109,7 @@ class Geometry:
             Rect(-float(x1), -float(y1), float(source.width - x1), float(source.height - y1)),
             Rect(0.0, 0.0, float(x2 - x1), float(y2 - y1)),
         )
-        if content.x2 <= content.x1 or content.y2 <= content.y1:
+        if content == NOTHING:
             raise ValueError(f"crop {tuple(xyxy)} shows nothing of a {source.width} x {source.height} frame")
         return cls(source, Size(x2 - x1, y2 - y1), 1.0, 1.0, -float(x1), -float(y1), content)
 
@@ -259,6 +263,7 @@ class Geometry:
         c = self.content
         clipped = np.clip(moved, [c.x1, c.y1], [c.x2, c.y2])
         inside: npt.NDArray[np.bool_] = np.logical_and.reduce(np.abs(moved - clipped) <= EDGE, axis=-1)
+        inside &= c != NOTHING
         return clipped, inside
 
     def _move_keypoints(self, value: Keypoints) -> tuple[Keypoints, int]:
@@ -325,9 +330,9 @@ def _frame(size: Size) -> Rect:
 
 
 def _intersect(a: Rect, b: Rect) -> Rect:
-    """The common rectangle; an empty one where there is none."""
-    x1, y1 = max(a.x1, b.x1), max(a.y1, b.y1)
-    return Rect(x1, y1, max(x1, min(a.x2, b.x2)), max(y1, min(a.y2, b.y2)))
+    """The common rectangle; NOTHING where there is none."""
+    both = Rect(max(a.x1, b.x1), max(a.y1, b.y1), min(a.x2, b.x2), min(a.y2, b.y2))
+    return both if both.x2 - both.x1 > EDGE and both.y2 - both.y1 > EDGE else NOTHING
 
 
 def _pick(labels: tuple[str, ...] | None, kept: npt.NDArray[np.bool_]) -> tuple[str, ...] | None:

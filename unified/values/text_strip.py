@@ -16,6 +16,12 @@ PAPER: Colour = (250, 250, 248)
 INK: Colour = (35, 38, 44)
 
 
+BLANKS = " \t\r"
+"""Where a line may break; a no-break space is none of them."""
+PAD = 4
+"""Pixels of ground before and after highlighted words."""
+
+
 class Run(NamedTuple):
     """Text of one look: plain on paper, or on a coloured ground."""
 
@@ -50,14 +56,16 @@ def text_strip(runs: Sequence[Run], width: int) -> Pillow.Image:
     for i, line in enumerate(lines):
         x, middle = float(margin), round(margin * 0.7) + (i + 0.5) * leading
         for text, ground in line:
+            text = text.replace("\u00a0", " ")  # the font lacks it
             length = font.getlength(text)
             if ground is not None:
-                box = (x - 2, middle - 0.62 * size, x + length + 1, middle + 0.62 * size)
+                box = (x, middle - 0.62 * size, x + length + 2 * PAD, middle + 0.62 * size)
                 pen.rounded_rectangle(box, radius=size // 4, fill=ground)
+                x += PAD
             pen.text(
                 (x, middle), text, fill=INK if ground is None else ink_on(ground), font=font, anchor="lm"
             )
-            x += length
+            x += length if ground is None else length + PAD
     return strip
 
 
@@ -70,10 +78,10 @@ def _wrap(runs: Sequence[Run], font: Font, width: float) -> list[list[Run]]:
         if text == "\n":
             lines.append([])
             used, gap = 0.0, ""
-        elif text.isspace():
+        elif not text.strip(BLANKS):
             gap = " " if lines[-1] else ""
         else:
-            length = font.getlength(text)
+            length = font.getlength(text) + 2 * PAD * any(part.ground for part in word)
             if lines[-1] and used + font.getlength(gap) + length > width:
                 lines.append([])
                 used, gap = 0.0, ""
@@ -83,12 +91,13 @@ def _wrap(runs: Sequence[Run], font: Font, width: float) -> list[list[Run]]:
                 lines[-1].append(Run(gap, same))
                 used, gap = used + font.getlength(gap), ""
             for part in word:
-                for piece in _fit(part.text, font, width):
-                    if lines[-1] and used + font.getlength(piece) > width:
+                for piece in _fit(part.text, font, width - 2 * PAD):
+                    length = font.getlength(piece) + (0 if part.ground is None else 2 * PAD)
+                    if lines[-1] and used + length > width:
                         lines.append([])
                         used = 0.0
                     lines[-1].append(Run(piece, part.ground))
-                    used += font.getlength(piece)
+                    used += length
     return [_merge(line) for line in lines]
 
 
@@ -97,12 +106,13 @@ def _words(runs: Sequence[Run]) -> list[list[Run]]:
     words: list[list[Run]] = []
     joins = False
     for run in runs:
-        for atom in re.findall(r"\n|[^\S\n]+|\S+", run.text):
-            if joins and not atom.isspace():
+        for atom in re.findall(rf"\n|[{BLANKS}]+|[^\n{BLANKS}]+", run.text):
+            blank = not atom.strip("\n" + BLANKS)
+            if joins and not blank:
                 words[-1].append(Run(atom, run.ground))
             else:
                 words.append([Run(atom, run.ground)])
-            joins = not atom.isspace()
+            joins = not blank
     return words
 
 
