@@ -8,7 +8,9 @@ import functools
 import io
 import re
 import shutil
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,12 +33,29 @@ def _has_java() -> bool:
     return shutil.which("java") is not None
 
 
-def _ptb_tokens(texts: list[str]) -> list[str]:
-    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+_PTB: dict[str, str] = {}
+"""Texts tokenised so far: starting Java costs far more than tokenising."""
 
-    with contextlib.redirect_stderr(io.StringIO()):
-        rows = PTBTokenizer().tokenize({i: [{"caption": t}] for i, t in enumerate(texts)})
-    return [rows[i][0] for i in range(len(texts))]
+
+def _ptb_tokens(texts: list[str]) -> list[str]:
+    """What pycocoevalcap's PTBTokenizer gives, without its chatter and once a text."""
+    from pycocoevalcap.tokenizer import ptbtokenizer
+
+    new = [t for t in dict.fromkeys(texts) if t not in _PTB]
+    if new:
+        jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
+        tool = ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+        java = ["java", "-Dfile.encoding=UTF-8", "-cp", str(jar), *tool]
+        done = subprocess.run(java, input="\n".join(new), capture_output=True, encoding="utf-8")
+        lines = done.stdout.removesuffix("\n").split("\n")
+        if done.returncode or len(lines) != len(new):
+            raise UserError(
+                f"Java could not run the PTB tokenizer; use tokenizer: plain. It said: {done.stderr[-300:]}"
+            )
+        for text, line in zip(new, lines, strict=True):
+            words = [w for w in line.rstrip().split(" ") if w not in ptbtokenizer.PUNCTUATIONS]
+            _PTB[text] = " ".join(words)
+    return [_PTB[t] for t in texts]
 
 
 def tokenise(
