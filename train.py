@@ -1,0 +1,253 @@
+"""Train one model over a mixture of tasks.
+
+    python train.py configs/demo.yaml                                  # one process
+    deepspeed --num_accelerators 2 train.py configs/demo.yaml          # two, on GPUs or CPU cores
+    torchrun --nproc-per-node 2 train.py configs/demo.yaml optim.lr=1e-4 run=runs/other
+
+The same command continues an interrupted run. Exit codes: 0 done; 2 bad input or a run that cannot go on; 143
+(SIGTERM) or 130 (Ctrl-C) stopped on request, after saving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+from unified.errors import UserError
+from unified.training.launch import is_main, prepare_environment
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train one model over a mixture of tasks.")
+    parser.add_argument("config", help="a YAML file, or the name of a shipped one (demo, toy, small)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to it, e.g. optim.lr=1e-4")
+    parser.add_argument(
+        "--resume",
+        default="auto",
+        metavar="auto|none|PATH",
+        help="continue from the run's newest checkpoint (default), from none, or from PATH",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build everything, run one step, write nothing"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # some launchers pass it
+    return parser.parse_intermixed_args(argv)
+
+
+def say(text: str = "") -> None:
+    if is_main():
+        print(text, flush=True)
+
+
+def train(args: argparse.Namespace, command: Sequence[str]) -> int:
+    # ------------------------------------------------------------------------------ config
+    from unified.training.config import load_config
+    from unified.training.tracking import check_trackers
+
+    config = load_config(args.config, args.overrides)
+    check_trackers(config.track)
+
+    # --------------------------------------------------------------------------- processes
+    import torch
+
+    from unified.training import launch
+
+    ranks = launch.start()
+    micro_batch = config.data.micro_batch or max(1, config.data.batch_size // ranks.world)
+
+    # ------------------------------------------------------------- tasks, tokenizers, model
+    from unified.data.dataset import MixtureDataset, SkipLog, open_tasks
+    from unified.data.loader import StepLoader
+    from unified.data.mixture import mixture_table, rates
+    from unified.data.order import MixtureOrder
+    from unified.specs.load import to_yaml
+    from unified.training import setup
+
+    mixture = setup.load_tasks(config)
+    tasks = open_tasks(mixture, "train")
+    rows = {data.task.name: len(data.source) for data in tasks}
+    shares = rates(mixture, rows)
+    tokenizers = setup.load_tokenizers(config, image_weights=setup.needs_codes(mixture))
+    model = setup.build_model(config, tokenizers)
+    parameters = model.num_parameters()
+
+    # ---------------------------------------------------------------------- order of the data
+    order = MixtureOrder(config.seed, [(name, rows[name], shares[name]) for name in rows])
+    dataset = MixtureDataset(tasks, order, setup.build_processor(model.config, tokenizers))
+    last_step = 1 if args.dry_run else config.optim.steps or sys.maxsize // config.data.batch_size
+
+    # --------------------------------------------------------------------------------- resume
+    from unified.training import checkpoints
+
+    def meta(step: int, seconds: float) -> checkpoints.Meta:
+        identities = {data.task.name: data.task.identity for data in tasks}
+        return checkpoints.Meta.of(
+            config, step, seconds, ranks.world, tokenizers.hash, identities, shares, model.config.to_dict()
+        )
+
+    checkpoint = None if args.dry_run else checkpoints.find_checkpoint(args.resume, config.folder)
+    resumed = checkpoints.check_fits(checkpoint, meta(0, 0.0)) if checkpoint else None
+    step, seconds = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
+    loader = StepLoader(
+        dataset,
+        batch_size=config.data.batch_size,
+        micro_batch=micro_batch,
+        rank=ranks.rank,
+        world=ranks.world,
+        workers=config.data.workers,
+        start_step=step,
+        steps=max(step, last_step),
+        length_power=config.data.length_power,
+    )
+
+    # --------------------------------------------------------------------------------- engine
+    from unified.objectives.base import build_objective
+    from unified.training.engine import TrainEngine, memory_estimate
+    from unified.training.loop import Feed, Meter, Trainer
+
+    engine = TrainEngine(model, config, ranks, micro_batch)
+    if checkpoint:
+        checkpoints.load_checkpoint(engine, checkpoint)
+    objective = build_objective("seq2seq", list(rows))
+    image_tokenizer = tokenizers.image.to(ranks.device) if setup.needs_codes(mixture) else None
+    trainer = Trainer(engine, objective, list(rows), config, ranks, image_tokenizer)
+
+    # ------------------------------------------------------------------- what is about to happen
+    say(to_yaml(config.model_dump(mode="json")))
+    say(mixture_table(mixture, rows))
+    say(setup.batch_arithmetic(config, ranks.world, micro_batch, tasks))
+    say(f"{parameters:,} parameters; {memory_estimate(config, parameters, ranks.world)}")
+    say(f"device {ranks.device}, {torch.get_num_threads()} thread(s) a rank")
+    say(
+        f"continues {checkpoint} at step {step:,}"
+        if checkpoint
+        else f"starts from {config.init or 'random weights'}"
+    )
+
+    # ------------------------------------------------------------------------------------ loop
+    from unified.evaluation.evaluator import run_eval
+
+    from unified.training.export import export
+    from unified.training.schedules import progress
+    from unified.training.signals import StopRequest
+    from unified.training.tracking import ProgressLine, open_trackers
+
+    writes = ranks.main and not args.dry_run
+    trackers = (
+        open_trackers(config.track, config.folder, config.model_dump(mode="json"), step) if writes else []
+    )
+    line = ProgressLine(list(rows)) if ranks.main else None
+    skips = SkipLog(config.folder / "skipped.jsonl", rows)
+    meter = Meter(list(rows), config.data.batch_size)
+    saved_step, saved_at = step, seconds
+
+    def report() -> None:
+        values = meter.read(seconds)
+        for tracker in trackers:
+            tracker.log(step, values)
+        if line is not None:
+            line.show(step, 1.0 if args.dry_run else progress(config.optim, step, seconds), values)
+
+    def save() -> None:
+        nonlocal saved_step, saved_at
+        with meter.paused():
+            checkpoints.save_checkpoint(
+                engine, ranks, config.folder, meta(step, seconds), config.checkpoint.keep
+            )
+        saved_step, saved_at = step, agreed.seconds
+
+    def publish(evaluate: bool) -> None:
+        """Exports the model to `<run>/model` and evaluates it."""
+        weights = engine.weights()
+        with meter.paused(), ranks.main_alone():
+            if ranks.main:
+                specs = [data.task for data in tasks]
+                folder = export(weights, model, tokenizers, specs, config, step=step, command=command)
+                if evaluate:
+                    out = config.folder / "eval" / f"step_{step:08d}"
+                    run_eval(
+                        folder, ",".join(rows), split=config.eval.split, limit=config.eval.limit, out=out
+                    )
+
+    with StopRequest() as stop:
+        feed = Feed(loader, skips, stop)
+        while True:
+            started = time.monotonic()
+            batches, error = feed.next() if step < last_step else (None, None)
+            agreed = trainer.agree(batches, seconds, stop.number, error is not None)
+            if error is not None:
+                print(f"error: rank {ranks.rank}: {error}", file=sys.stderr, flush=True)
+            if agreed.failed:
+                return 2
+            if agreed.signal or batches is None or progress(config.optim, step, agreed.seconds) >= 1:
+                break
+
+            meter.add(trainer.step(step, batches, agreed, loader.wait))
+            step, seconds = step + 1, agreed.seconds + time.monotonic() - started
+
+            if step % config.log_every == 0:
+                report()
+            if args.dry_run:
+                continue
+            if due(step, config.checkpoint.every_steps) or (
+                config.checkpoint.every_minutes
+                and agreed.seconds - saved_at >= 60 * config.checkpoint.every_minutes
+            ):
+                save()
+            if due(step, config.eval.every_steps):
+                publish(evaluate=True)
+
+        if meter.steps:
+            report()
+        for closing in (*trackers, *([line] if line else [])):
+            closing.close()
+        if args.dry_run:
+            say(f"dry run: one step in {seconds:.1f} s, at most {peak_memory()} on rank 0; nothing written")
+            return 0
+        if step > saved_step:
+            save()
+
+    # ------------------------------------------------------------------------------ afterwards
+    if agreed.signal:
+        name = signal.Signals(agreed.signal).name
+        say(f"stopped by {name} at step {step:,} and saved; the same command continues")
+        return 128 + agreed.signal
+    publish(evaluate=config.eval.at_end)
+    say(f"done: {step:,} steps in {seconds / 60:.1f} minutes; the model is in {config.folder / 'model'}")
+    launch.stop()
+    return 0
+
+
+def due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
+
+
+def peak_memory() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB of GPU memory"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB of memory"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    prepare_environment()
+    args = parse(argv)
+    try:
+        return train(args, ["train.py", *(sys.argv[1:] if argv is None else argv)])
+    except UserError as error:  # the same on every rank, so one of them says it
+        if args.debug:
+            traceback.print_exc()
+        elif is_main():
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

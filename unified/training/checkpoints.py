@@ -1,0 +1,217 @@
+"""Checkpoints of a run: written whole or not at all, and resumed only where they fit.
+
+`<run>/checkpoints/step_00000100/` holds DeepSpeed's files, `meta.json` and, once all ranks have written, the
+marker COMPLETE. A folder without the marker is what an interrupted save left behind; it is never read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unified.errors import UserError
+from unified.training.config import RunConfig
+from unified.training.engine import TrainEngine
+from unified.training.launch import Ranks
+
+COMPLETE = "COMPLETE"
+META = "meta.json"
+FOLDER = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a checkpoint belongs to. `step`: steps done; `seconds`: training time so far."""
+
+    step: int
+    seconds: float
+    seed: int
+    world: int
+    batch_size: int
+    zero: int
+    precision: str
+    optimizer: str
+    tokenizer: str
+    """Hash of the tokenizer set."""
+    tasks: dict[str, str]
+    """Task -> identity of its spec."""
+    rates: dict[str, float]
+    """Task -> share of the examples."""
+    model: dict[str, Any]
+    """The model's configuration."""
+    config: dict[str, Any]
+    """The run's configuration, for the record: what must not change stands in the fields above."""
+
+    @classmethod
+    def of(
+        cls,
+        config: RunConfig,
+        step: int,
+        seconds: float,
+        world: int,
+        tokenizer: str,
+        tasks: dict[str, str],
+        rates: dict[str, float],
+        model: dict[str, Any],
+    ) -> Meta:
+        return cls(
+            step=step,
+            seconds=seconds,
+            seed=config.seed,
+            world=world,
+            batch_size=config.data.batch_size,
+            zero=config.engine.zero,
+            precision=config.engine.precision,
+            optimizer=config.optim.name,
+            tokenizer=tokenizer,
+            tasks=tasks,
+            rates=rates,
+            model=json.loads(json.dumps(model)),  # as it will be read back
+            config=config.model_dump(mode="json"),
+        )
+
+    @classmethod
+    def load(cls, checkpoint: Path) -> Meta:
+        """Raises UserError where the file is missing or of another version."""
+        try:
+            return cls(**json.loads((checkpoint / META).read_text()))
+        except (OSError, json.JSONDecodeError, TypeError) as error:
+            raise UserError(
+                f"{checkpoint / META}: cannot be read ({error}); choose another checkpoint"
+            ) from None
+
+
+def tag_of(step: int) -> str:
+    return f"step_{step:08d}"
+
+
+def complete(run: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first."""
+    return sorted(marker.parent for marker in (run / FOLDER).glob(f"step_*/{COMPLETE}"))
+
+
+def find_checkpoint(resume: str, run: Path) -> Path | None:
+    """The checkpoint that `--resume auto|none|PATH` means; None: start from the beginning.
+
+    PATH is a checkpoint or the folder of a run, whose newest complete one is taken. Raises UserError where
+    PATH holds none, and where `none` would overwrite the checkpoints of an earlier run.
+    """
+    if resume == "auto":
+        found = complete(run)
+        return found[-1] if found else None
+    if resume == "none":
+        if complete(run):
+            raise UserError(
+                f"{run}: holds the checkpoints of an earlier run; continue it with --resume auto, choose "
+                "another folder with run=..., or delete this one"
+            )
+        return None
+    path = Path(resume).expanduser()
+    if (path / FOLDER).is_dir():
+        found = complete(path)
+        if not found:
+            raise UserError(f"{path}: none of its checkpoints is complete")
+        return found[-1]
+    if not path.is_dir():
+        raise UserError(f"--resume {resume}: there is no such folder; give auto, none, a checkpoint or a run")
+    if not (path / COMPLETE).exists():
+        raise UserError(f"{path}: is no complete checkpoint (its file {COMPLETE} is missing)")
+    return path
+
+
+def save_checkpoint(engine: TrainEngine, ranks: Ranks, run: Path, meta: Meta, keep: int) -> Path:
+    """Writes a checkpoint and drops all but the `keep` newest. All ranks call it."""
+    folder = run / FOLDER
+    target = folder / tag_of(meta.step)
+    if ranks.main:
+        _remove(target)  # of an interrupted save, or of a longer run that was resumed before its end
+        folder.mkdir(parents=True, exist_ok=True)
+    ranks.barrier()
+    engine.save(folder, target.name)
+    ranks.barrier()  # now every rank has written
+    if ranks.main:
+        (target / META).write_text(json.dumps(asdict(meta), indent=1) + "\n")
+        _write_marker(target / COMPLETE)
+        _prune(run, keep)
+    ranks.barrier()
+    return target
+
+
+def load_checkpoint(engine: TrainEngine, checkpoint: Path) -> None:
+    """Puts the state of a checkpoint into the engine. All ranks call it, after `check_fits`."""
+    engine.load(checkpoint.parent, checkpoint.name)
+
+
+def check_fits(checkpoint: Path, now: Meta) -> Meta:
+    """The checkpoint's meta. Raises UserError with every reason why a run like `now` cannot continue it."""
+    then = Meta.load(checkpoint)
+    init = f"init={checkpoint.parent.parent}"
+    problems = []
+    if then.tokenizer != now.tokenizer:
+        old, new = then.tokenizer[:12], now.tokenizer[:12]
+        problems.append(f"its tokenizer set is {old}, this run's {new}: the same ids mean other things")
+    problems += [f"the model's {line}" for line in _changes(_shape(then.model), _shape(now.model))]
+    problems += [f"task {line}" for line in _changes(then.tasks, now.tasks)]
+    if not problems and any(abs(then.rates[t] - now.rates[t]) > 1e-9 for t in now.rates):
+        problems.append("the tasks are mixed at other rates, so the order of examples is another")
+    for name, word in (("seed", "seed"), ("batch_size", "data.batch_size"), ("optimizer", "optim.name")):
+        old, new = getattr(then, name), getattr(now, name)
+        if old != new:
+            problems.append(f"{word} was {old} and is {new}")
+    if problems:
+        raise UserError(
+            f"{checkpoint}: cannot be continued by this run:\n"
+            + "\n".join(f"  {p}" for p in problems)
+            + f"\nundo the change, or start a new run from its weights (run=... {init})"
+        )
+    for name, word in (("world", "ranks"), ("zero", "engine.zero"), ("precision", "engine.precision")):
+        old, new = getattr(then, name), getattr(now, name)
+        if old != new:
+            raise UserError(
+                f"{checkpoint}: was written with {word} = {old}, this run has {new}; its optimizer state is "
+                f"laid out for that. Continue with {word} = {old}, or start a new run from its weights "
+                f"(run=... {init})"
+            )
+    return then
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [
+        f"{key}: was {old.get(key, 'not there')}, is {new.get(key, 'not there')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _shape(model: dict[str, Any]) -> dict[str, Any]:
+    """A model configuration without what leaves the weights usable."""
+    return {
+        k: v for k, v in model.items() if k not in ("dropout", "dtype", "transformers_version", "use_cache")
+    }
+
+
+def _write_marker(path: Path) -> None:
+    """Appears at once and only after what was written before has reached the disk."""
+    for file in path.parent.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("all ranks have written\n")
+    temporary.replace(path)
+
+
+def _prune(run: Path, keep: int) -> None:
+    kept = complete(run)[-keep:]
+    for path in (run / FOLDER).glob("step_*"):
+        if path not in kept and re.fullmatch(r"step_\d+", path.name):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    (path / COMPLETE).unlink(missing_ok=True)  # first, so that half a folder never looks complete
+    shutil.rmtree(path, ignore_errors=True)

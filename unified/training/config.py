@@ -1,0 +1,210 @@
+"""What a run is made of: `configs/*.yaml` and `key=value` changes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from unified.errors import UserError, did_you_mean
+from unified.specs.document import Document, Key, Place, read_file
+from unified.specs.paths import resource
+from unified.specs.problems import SpecError
+from unified.specs.structure import validate
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Strict):
+    """The shape of a model that starts from random weights (`init: null`), or the changes to that of `init`
+    which leave its weights usable (`dropout`)."""
+
+    size: str | None = None
+    """toy, small, base, large or xl; must be left out where `init` is given."""
+    overrides: dict[str, Any] = {}
+    """Fields of UnifiedConfig, e.g. {d_model: 256, patch_embed: linear}."""
+
+
+class DataConfig(Strict):
+    batch_size: int = Field(ge=1)
+    """Examples of one optimiser step, over all ranks and accumulation steps."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Examples of one forward pass on one rank; default: batch_size / ranks (no accumulation)."""
+    workers: int = Field(default=1, ge=0)
+    """Processes a rank that read and tokenise ahead."""
+    length_power: float = Field(default=0.0, ge=0, le=1)
+    """Loss weights of an answer of n tokens are divided by n^length_power: with 0 every token counts the same
+    (a depth map outweighs a yes/no by its length), with 1 every answer does."""
+
+
+class OptimConfig(Strict):
+    """At least one of `steps` and `minutes` ends the run; the schedule follows whichever is further on."""
+
+    name: Literal["adamw", "adafactor"] = "adamw"
+    lr: float = Field(gt=0)
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Of matrices; never of norms, embeddings, position tables and biases."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    schedule: Literal["constant", "cosine", "inverse_sqrt"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    final_lr: float = Field(default=0.0, ge=0, le=1)
+    """Cosine: the learning rate at the end as a share of `lr`."""
+    steps: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    """Wall-clock budget of training steps (evaluation and export not counted). A run with one is not
+    reproducible step for step: the schedule follows the clock."""
+
+
+class EngineConfig(Strict):
+    zero: Literal[0, 1, 2, 3] = 0
+    """ZeRO stage: 0 nothing, 1 optimiser state, 2 gradients too, 3 parameters too are split over ranks."""
+    precision: Literal["fp32", "autocast_bf16", "bf16", "fp16"] = "fp32"
+    """autocast_bf16: float32 weights, matrix products in bfloat16 (fastest on CPUs that have AVX512-BF16).
+    bf16, fp16: DeepSpeed's own, with float32 master weights."""
+    activation_checkpointing: bool = False
+
+
+class CheckpointConfig(Strict):
+    every_steps: int | None = Field(default=None, ge=1)
+    every_minutes: float | None = Field(default=None, gt=0)
+    keep: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints stay. The last step is always saved."""
+
+
+class EvalConfig(Strict):
+    at_end: bool = False
+    every_steps: int | None = Field(default=None, ge=1)
+    split: str = "validation"
+    limit: int | None = Field(default=200, ge=1)
+    """Rows of each task."""
+
+
+class RunConfig(Strict):
+    """One run. Relative paths start at the current folder."""
+
+    run: str
+    """Folder of everything the run writes."""
+    seed: int = Field(default=0, ge=0)
+    init: str | None = None
+    """Weights to start from: a run or model folder, or the name of shipped weights; null: random ones."""
+    model: ModelConfig = ModelConfig()
+    tokenizer: str | None = None
+    """Name or folder of a tokenizer set; default: that of `init`."""
+    mixture: str | None = None
+    """Name or path of a mixture. Exactly one of `mixture` and `tasks`."""
+    tasks: list[str] = []
+    """Names, paths or `tag:NAME` of tasks that are sampled equally often."""
+    data: DataConfig
+    optim: OptimConfig
+    engine: EngineConfig = EngineConfig()
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a running mean of the weights, which is then what is exported."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    eval: EvalConfig = EvalConfig()
+    track: list[str] = ["jsonl", "tensorboard"]
+    log_every: int = Field(default=10, ge=1)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.run).expanduser()
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run config of a YAML file (or the name of a shipped one) with `a.b=value` changes, whose values
+    are read as YAML. Raises SpecError with all problems and the line or the override of each."""
+    document = read_file(_find(path))
+    problems = list(document.problems)
+    if document.data is None or problems:
+        raise SpecError(problems)
+    for text in overrides:
+        _apply(document, text)
+    config, problems = validate(RunConfig, document)
+    if config is not None:
+        problems += [document.problem(key, message) for key, message in _rules(config)]
+    if config is None or problems:
+        raise SpecError(problems)
+    return config
+
+
+def _find(path: str | Path) -> Path:
+    file = Path(path).expanduser()
+    if file.suffix in (".yaml", ".yml"):
+        return file.absolute()
+    shipped = {p.stem: p for p in sorted(resource("configs").glob("*.yaml"))}
+    if str(path) not in shipped:
+        hint = did_you_mean(str(path), list(shipped)) or f"; there are {', '.join(shipped)}"
+        raise UserError(f"unknown config '{path}'{hint}, or the path of a .yaml file")
+    return shipped[str(path)]
+
+
+def _apply(document: Document, text: str) -> None:
+    """Writes one override into the document. Its place is the override itself, so that what is wrong with it
+    is reported as such."""
+    name, equals, raw = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"{text}: write a change as key=value, e.g. optim.lr=3e-4")
+    parsed = _parse(text, raw)
+    key: Key = tuple(name.split("."))
+    place = Place(Path(f"override {text}"), 0)
+    parent = document.data
+    for i, part in enumerate(key[:-1]):
+        if not isinstance(parent.get(part), dict):
+            parent[part] = {}
+            document.places[key[: i + 1]] = place
+        parent = parent[part]
+    parent[key[-1]] = parsed
+    for old in [k for k in document.places if k[: len(key)] == key]:
+        del document.places[old]
+    document.places[key] = place
+
+
+def _parse(text: str, raw: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(raw) if raw.strip() else None
+    except YAMLError as error:
+        raise UserError(f"{text}: the value is not valid YAML ({str(error).splitlines()[0]})") from None
+
+
+def _rules(config: RunConfig) -> list[tuple[Key, str]]:
+    """Rules that span several keys."""
+    problems: list[tuple[Key, str]] = []
+    optim, engine = config.optim, config.engine
+    if (config.mixture is None) == (not config.tasks):
+        problems.append((("mixture",), "give exactly one of `mixture` and `tasks`"))
+    if (config.init is None) == (config.model.size is None):
+        problems.append(
+            (("model", "size"), "give exactly one of `init` (weights to start from) and `model.size`")
+        )
+    if config.init is None and config.tokenizer is None:
+        problems.append((("tokenizer",), "a model without `init` needs a tokenizer set, e.g. toy"))
+    if optim.steps is None and optim.minutes is None:
+        problems.append((("optim", "steps"), "give `steps`, `minutes` or both: nothing ends the run"))
+    if optim.steps is not None and optim.warmup_steps > optim.steps:
+        problems.append((("optim", "warmup_steps"), f"more than the run's {optim.steps} steps"))
+    if optim.name == "adafactor" and engine.zero:
+        problems.append(
+            (
+                ("engine", "zero"),
+                "Adafactor factors whole matrices, which ZeRO flattens and splits; set `zero: 0`, or "
+                "`optim.name: adamw`",
+            )
+        )
+    if config.data.micro_batch and config.data.batch_size % config.data.micro_batch:
+        problems.append(
+            (
+                ("data", "micro_batch"),
+                f"{config.data.batch_size} examples a step do not divide into micro-batches of "
+                f"{config.data.micro_batch}",
+            )
+        )
+    return problems

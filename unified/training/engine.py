@@ -1,0 +1,210 @@
+"""The model behind DeepSpeed: precision, ZeRO, gradient clipping, running mean of the weights."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from unified.errors import UserError
+from unified.training.config import RunConfig
+from unified.training.launch import Ranks
+from unified.training.optimizers import build_optimizer
+
+BUCKET = 50_000_000
+"""Most elements of a communication bucket; DeepSpeed allocates buckets whole, however small the model."""
+
+
+def deepspeed_config(config: RunConfig, *, world: int, micro_batch: int, parameters: int) -> dict[str, Any]:
+    """DeepSpeed's configuration of a run. `parameters`: number of weights, which bounds the buckets."""
+    engine, bucket = config.engine, min(BUCKET, max(parameters, 1))
+    out: dict[str, Any] = {
+        "train_batch_size": config.data.batch_size,
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": config.data.batch_size // (micro_batch * world),
+        "steps_per_print": 2**31,
+        "gradient_clipping": 0.0 if _plain(config) else config.optim.clip or 0.0,
+        "zero_optimization": {"stage": engine.zero},
+    }
+    if engine.zero:
+        out["zero_optimization"] |= {
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+            "overlap_comm": torch.cuda.is_available(),
+        }
+    if engine.zero == 3:
+        out["zero_optimization"] |= {
+            "stage3_prefetch_bucket_size": bucket,
+            "stage3_param_persistence_threshold": 100_000,
+            "memory_efficient_linear": False,  # replaces torch's linear by a slower one of its own
+        }
+    if engine.precision == "autocast_bf16":
+        # no module is declared safe to reduce in bf16: gradients are summed in float32
+        out["torch_autocast"] = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
+    elif engine.precision != "fp32":
+        out[engine.precision] = {"enabled": True}
+        if engine.zero:
+            out["data_types"] = {"grad_accum_dtype": "fp32"}
+    return out
+
+
+def _plain(config: RunConfig) -> bool:
+    """Whether DeepSpeed leaves torch's optimizer as it is. It then clips parameter by parameter and reports
+    no norm, so this module clips instead."""
+    return config.engine.zero == 0 and config.engine.precision in ("fp32", "autocast_bf16")
+
+
+class TrainEngine:
+    """Forward, backward and update of one model on all ranks.
+
+    A step is, for each micro-batch, `forward` and `backward`, then one `step`. The gradient is the mean over
+    ranks of the sum over micro-batches: a loss that is to be a sum over the whole step must be multiplied by
+    the number of ranks.
+
+    Raises UserError when the device cannot compute in the precision asked for.
+    """
+
+    def __init__(self, model: nn.Module, config: RunConfig, ranks: Ranks, micro_batch: int) -> None:
+        import deepspeed
+
+        if config.engine.precision == "fp16" and ranks.device.type == "cpu":
+            raise UserError("engine.precision: fp16 needs a GPU; set bf16, autocast_bf16 or fp32")
+        if config.engine.activation_checkpointing:
+            model.gradient_checkpointing_enable()  # type: ignore[operator]
+        model.train()
+        parameters = sum(p.numel() for p in model.parameters())
+        self.config, self.ranks = config, ranks
+        self.plain = _plain(config)
+        self.deepspeed, *_ = deepspeed.initialize(
+            model=model,
+            optimizer=build_optimizer(model, config.optim),
+            config=deepspeed_config(
+                config, world=ranks.world, micro_batch=micro_batch, parameters=parameters
+            ),
+        )
+        if ranks.world == 1 and self.plain:
+            self.deepspeed.enable_backward_allreduce = False  # would copy all gradients there and back
+        self.ema = self._copies() if config.ema else None
+        self.updates = 0
+
+    @property
+    def module(self) -> nn.Module:
+        return self.deepspeed.module
+
+    def forward(self, inputs: dict[str, Tensor]) -> Any:
+        return self.deepspeed(**inputs)
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of a micro-batch."""
+        last = self._last_micro_batch()
+        self.deepspeed.backward(loss, scale_wrt_gas=False)
+        if not last:
+            self.deepspeed.step()  # only counts
+
+    def step(self, lr: float) -> float:
+        """Updates the weights after the last micro-batch; returns the gradient's norm before clipping, nan
+        where fp16 skipped the update."""
+        assert self._last_micro_batch(), "step() before all micro-batches went through backward()"
+        for group in self.deepspeed.optimizer.param_groups:
+            group["lr"] = lr
+        norm: Any = None
+        if self.plain:
+            norm = nn.utils.clip_grad_norm_(
+                self.module.parameters(), self.config.optim.clip or math.inf, foreach=True
+            )
+        self.deepspeed.step()
+        if norm is None:
+            norm = self.deepspeed.get_global_grad_norm()
+        applied = self.deepspeed.was_step_applied()
+        if applied and self.ema is not None:
+            self._update_ema()
+        return float(norm) if applied and norm is not None else math.nan
+
+    def _last_micro_batch(self) -> bool:
+        return bool(self.deepspeed.is_gradient_accumulation_boundary())
+
+    # ------------------------------------------------------------------------ weights
+
+    def _shards(self) -> dict[str, Tensor]:
+        """What this rank holds of each weight: under ZeRO-3 its flat share, else the whole."""
+        return {
+            name: (p.ds_tensor if hasattr(p, "ds_tensor") else p).detach()
+            for name, p in self.module.named_parameters()
+        }
+
+    def _copies(self) -> dict[str, Tensor]:
+        return {name: shard.float().clone() for name, shard in self._shards().items()}
+
+    def _update_ema(self) -> None:
+        """mean += (1 - decay) * (weights - mean); young means follow faster, so the start is forgotten."""
+        assert self.ema is not None and self.config.ema is not None
+        self.updates += 1
+        decay = min(self.config.ema, (1 + self.updates) / (10 + self.updates))
+        shards = [shard.float() for shard in self._shards().values()]
+        torch._foreach_lerp_(list(self.ema.values()), shards, 1 - decay)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The whole weights, or their running mean, on the CPU of rank 0. All ranks call it."""
+        dtype = next(self.module.parameters()).dtype
+        shards = self._shards() if self.ema is None else self.ema
+        out = {}
+        for name, parameter in self.module.named_parameters():
+            whole = self._gather(parameter, shards[name].to(dtype))
+            if self.ranks.main:
+                out[name] = whole.to("cpu", copy=True).contiguous()
+        if self.ranks.main:
+            kept = set(self.module.state_dict())  # without the buffers that are computed anew
+            out |= {name: b.detach().cpu() for name, b in self.module.named_buffers() if name in kept}
+        return out
+
+    def _gather(self, parameter: Any, shard: Tensor) -> Tensor:
+        if not hasattr(parameter, "ds_tensor"):
+            return shard
+        parts = [torch.empty_like(shard) for _ in range(self.ranks.world)]
+        dist.all_gather(parts, shard.contiguous())
+        return torch.cat(parts)[: parameter.ds_numel].view(parameter.ds_shape)
+
+    # -------------------------------------------------------------------- checkpoints
+
+    def save(self, folder: Path, tag: str) -> None:
+        """Writes the state of all ranks into folder / tag. All ranks call it."""
+        self.deepspeed.save_checkpoint(str(folder), tag=tag, save_latest=False)
+        if self.ema is not None and (self.ranks.main or self.config.engine.zero == 3):
+            torch.save({"updates": self.updates, "mean": self.ema}, folder / tag / self._ema_file())
+
+    def load(self, folder: Path, tag: str) -> None:
+        """Reads what `save` wrote with as many ranks, the same ZeRO stage and precision."""
+        path, _ = self.deepspeed.load_checkpoint(str(folder), tag=tag)
+        if path is None:
+            raise UserError(f"{folder / tag}: DeepSpeed finds no state there; choose another checkpoint")
+        if self.ema is not None:
+            file = folder / tag / self._ema_file()
+            if file.exists():
+                state = torch.load(file, map_location=self.ranks.device, weights_only=True)
+                self.ema, self.updates = state["mean"], state["updates"]
+            else:  # `ema` was switched on since
+                self.ema, self.updates = self._copies(), 0
+
+    def _ema_file(self) -> str:
+        return f"ema_rank_{self.ranks.rank}.pt" if self.config.engine.zero == 3 else "ema.pt"
+
+
+def memory_estimate(config: RunConfig, parameters: int, world: int) -> str:
+    """Bytes a rank of weights, gradients and optimizer state; activations come on top."""
+    engine, half = config.engine, config.engine.precision in ("bf16", "fp16")
+    weights = (2 if half else 4) * parameters / (world if engine.zero == 3 else 1)
+    gradients = (2 if half else 4) * parameters / (world if engine.zero >= 2 else 1)
+    moments = 8 if config.optim.name == "adamw" else 0.1  # Adafactor keeps row and column means only
+    state = (moments + (4 if half else 0)) * parameters / (world if engine.zero >= 1 else 1)
+    mean = 4 * parameters / (world if engine.zero == 3 else 1) if config.ema else 0.0
+    parts = {"weights": weights, "gradients": gradients, "optimizer": state, "running mean": mean}
+    listed = ", ".join(f"{name} {_size(size)}" for name, size in parts.items() if size)
+    return f"{_size(sum(parts.values()))} a rank before activations ({listed})"
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,113 @@
+"""`<run>/model/`: all that prompting and evaluation need, in one folder that can be moved.
+
+config.json, generation_config.json, model.safetensors; `tokenizer/`; `tasks/<task>.yaml`, each task as
+resolved, and `tasks/index.json` with its identity and the folder where its relative paths start; `run.yaml`,
+README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from unified.model.configuration import UnifiedConfig
+from unified.model.modeling import UnifiedModel
+from unified.specs.load import LoadedTask, to_yaml
+from unified.tokenization.tokenizer_set import TokenizerSet
+from unified.training.config import RunConfig
+from unified.training.setup import TOKENIZER
+
+MODEL = "model"
+
+
+def export(
+    weights: dict[str, Tensor],
+    model: UnifiedModel,
+    tokenizers: TokenizerSet,
+    tasks: Sequence[LoadedTask],
+    config: RunConfig,
+    *,
+    step: int,
+    command: Sequence[str],
+) -> Path:
+    """Writes the model folder of a run at `step`. The one before is replaced when the new one is whole."""
+    folder = config.folder / MODEL
+    work = folder.with_name(f".{MODEL}.new")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    model.save_pretrained(work, state_dict=weights)
+    tokenizers.save(work / TOKENIZER)
+    _write_tasks(work / "tasks", tasks)
+    (work / "run.yaml").write_text(to_yaml(config.model_dump(mode="json")))
+    size = sum(w.numel() for w in weights.values())
+    card = model_card(model.config, size, tokenizers, tasks, config, step=step, command=command)
+    (work / "README.md").write_text(card)
+    old = folder.with_name(f".{MODEL}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    work.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _write_tasks(folder: Path, tasks: Sequence[LoadedTask]) -> None:
+    index = {}
+    for task in tasks:
+        file = folder / f"{task.name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(to_yaml(task.resolved))
+        index[task.name] = {
+            "file": str(file.relative_to(folder)),
+            "identity": task.identity,
+            "folder": str(task.path.parent),
+        }
+    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def model_card(
+    shape: UnifiedConfig,
+    parameters: int,
+    tokenizers: TokenizerSet,
+    tasks: Sequence[LoadedTask],
+    config: RunConfig,
+    *,
+    step: int,
+    command: Sequence[str],
+) -> str:
+    """What the model is and how it was made, for the people who find the folder."""
+    licences = sorted({t.spec.license for t in tasks if t.spec.license})
+    lines = [
+        "---",
+        "library_name: unified",
+        "tags: [unified, unified-io]",
+        "---",
+        "",
+        f"# {config.folder.name}",
+        "",
+        f"An encoder-decoder of {parameters:,} parameters "
+        f"(d_model {shape.d_model}, {shape.encoder_layers} + {shape.decoder_layers} layers, images of "
+        f"{shape.image_size} px) for {len(tasks)} task(s), after {step:,} steps of "
+        f"{config.data.batch_size} examples.",
+        "",
+        f"- command: `{shlex.join(command)}`",
+        f"- seed: {config.seed}",
+        f"- started from: {config.init or 'random weights'}",
+        f"- tokenizer set: {tokenizers.name} ({tokenizers.hash[:12]})",
+        f"- licences of the data: {', '.join(licences) or 'not stated'}",
+        "",
+        "The whole configuration is in `run.yaml`, the tasks are in `tasks/`:",
+        "",
+        *(f"- `{task.identity}` {task.spec.description}".rstrip() for task in tasks),
+        "",
+        "Ask it:",
+        "",
+        "    unified prompt <this folder> --help",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Processes of a run: threads, ranks, and what they agree on.
+
+Works under `deepspeed`, under `torchrun`, and as one plain process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+PATIENCE = timedelta(hours=12)
+"""How long a rank waits for another before it gives up: evaluation runs on rank 0 alone. A rank that dies
+is noticed at once, by its closed connections."""
+
+
+def prepare_environment() -> None:
+    """Sets threads and the variables of a one-process run. To be called before torch is imported.
+
+    Two torch processes that use all cores each slow one another down 10-50 times, so each gets cores / local
+    ranks unless the user has set OMP_NUM_THREADS.
+    """
+    if not _threads_chosen():
+        os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // _local_world()))
+    if "RANK" not in os.environ:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+
+def is_main() -> bool:
+    """Whether this process is the one that talks; known before torch is imported."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity, bounded by the quota of its control group (containers)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, round(int(quota) / int(period))))
+    return cores
+
+
+def _local_world() -> int:
+    """Ranks on this host: torchrun and deepspeed name the variable differently."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+
+
+def _threads_chosen() -> bool:
+    """Whether the user set OMP_NUM_THREADS. torchrun sets it to 1 where the user did not, which its own
+    environment shows."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        return False
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["OMP_NUM_THREADS"] != "1":
+        return True
+    try:
+        return b"OMP_NUM_THREADS=" in Path(f"/proc/{os.getppid()}/environ").read_bytes()
+    except OSError:
+        return True
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a run, seen from one of them."""
+
+    rank: int
+    world: int
+    local_rank: int
+    device: torch.device
+    group: Any = field(repr=False)
+    """Process group over CPU tensors, for agreements that must not wait for the accelerator."""
+
+    @property
+    def main(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of a CPU tensor over all ranks, the same bits on each."""
+        import torch.distributed as dist
+
+        if self.world > 1:
+            dist.all_reduce(values, group=self.group)
+        return values
+
+    def barrier(self) -> None:
+        import torch.distributed as dist
+
+        if self.world > 1:
+            dist.barrier(group=self.group)
+
+    @contextlib.contextmanager
+    def main_alone(self) -> Iterator[None]:
+        """Around work that rank 0 does while the others wait at its end; it may use all cores meanwhile."""
+        import torch
+
+        threads = torch.get_num_threads()
+        if self.main and "OMP_NUM_THREADS" in os.environ and threads == int(os.environ["OMP_NUM_THREADS"]):
+            torch.set_num_threads(threads * _local_world())
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            self.barrier()
+
+
+def start() -> Ranks:
+    """Joins the other processes. NCCL on GPUs, gloo on CPUs."""
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no GPU
+    import deepspeed
+    import torch.distributed as dist
+    from deepspeed.accelerator import get_accelerator
+    from deepspeed.utils import logger
+
+    logger.setLevel("WARNING")
+    # Shared-memory collectives serve tensor-parallel inference only, yet would be compiled here: 20 s and
+    # a C++ compiler for nothing.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    accelerator = get_accelerator()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    on_cpu = accelerator.device_name() == "cpu"
+    if not on_cpu:
+        accelerator.set_device(local_rank)
+    with contextlib.redirect_stdout(io.StringIO()):
+        deepspeed.init_distributed(
+            dist_backend="gloo" if on_cpu else accelerator.communication_backend_name(),
+            auto_mpi_discovery=False, timeout=PATIENCE, verbose=False,
+        )  # fmt: skip
+    device = torch.device("cpu") if on_cpu else torch.device(accelerator.device_name(), local_rank)
+    group = dist.group.WORLD if on_cpu else dist.new_group(backend="gloo", timeout=PATIENCE)
+    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device, group)
+
+
+def stop() -> None:
+    """Leaves the other processes in good order."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,208 @@
+"""One optimiser step over all ranks, and the sums that are reported about it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unified.data.collate import Batch, ImageEncoder
+from unified.data.dataset import SkipLog
+from unified.data.loader import StepLoader
+from unified.data.order import hash64
+from unified.errors import UserError
+from unified.objectives.base import SUMS, Objective, empty_sums
+from unified.training.config import RunConfig
+from unified.training.engine import TrainEngine
+from unified.training.launch import Ranks
+from unified.training.schedules import learning_rate
+from unified.training.signals import StopRequest
+
+
+class Feed:
+    """This rank's micro-batches, step by step, and why there are none any more."""
+
+    def __init__(self, loader: StepLoader, skips: SkipLog, stop: StopRequest) -> None:
+        self.loader, self.skips, self.stop = loader, skips, stop
+        self.iterator = iter(loader)
+
+    def next(self) -> tuple[list[Batch] | None, UserError | None]:
+        """The micro-batches of the next step, or the error that this rank's data ended in.
+
+        Neither, where workers died of the signal that asks the run to stop.
+        """
+        try:
+            _, batches, skipped = next(self.iterator)
+            self.skips.record(skipped)
+        except UserError as error:
+            return None, error
+        except RuntimeError:
+            if not self.stop.number:
+                raise
+            return None, None
+        return batches, None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What all ranks know before a step.
+
+    weight: sum of the loss weights of the whole step; seconds: training time so far on rank 0's clock;
+    signal: number of the signal that asked any of them to stop, else 0; failed: ranks whose data ended in an
+    error.
+    """
+
+    weight: float
+    seconds: float
+    signal: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step did. sums: (len(SUMS), T) float64 and tokens (padding not counted) over all ranks; wait:
+    seconds that a rank, on average, waited for data."""
+
+    sums: Tensor
+    tokens: float
+    wait: float
+    lr: float
+    grad_norm: float
+
+
+class Trainer:
+    """Runs steps. `image_tokenizer` makes the codes of dense targets; None where no task has any."""
+
+    def __init__(
+        self,
+        engine: TrainEngine,
+        objective: Objective,
+        tasks: Sequence[str],
+        config: RunConfig,
+        ranks: Ranks,
+        image_tokenizer: ImageEncoder | None,
+    ) -> None:
+        self.engine, self.objective, self.tasks = engine, objective, list(tasks)
+        self.config, self.ranks, self.image_tokenizer = config, ranks, image_tokenizer
+        self.state: Any = None
+
+    def agree(self, batches: Sequence[Batch] | None, seconds: float, signal: int, failed: bool) -> Agreement:
+        """Tells the other ranks and hears from them: one small all-reduce."""
+        mine = torch.zeros(4 + 64, dtype=torch.float64)
+        mine[0] = sum(float(b.weight) for b in batches or ())
+        mine[1] = seconds if self.ranks.main else 0.0
+        mine[2] = float(failed)
+        mine[3 + signal] = 1.0
+        weight, seconds, failures, _, *signals = self.ranks.sum(mine).tolist()
+        first = next((number for number, ranks in enumerate(signals, start=1) if ranks), 0)
+        return Agreement(weight, seconds, first, int(failures))
+
+    def step(self, step: int, batches: Sequence[Batch], agreed: Agreement, wait: float) -> StepReport:
+        """Forward and backward of this rank's micro-batches, and the update.
+
+        The loss is the weighted mean over the target tokens of the whole step, so the update does not depend
+        on how the step is split. Raises UserError where the loss or the gradient is not a number.
+        """
+        # dropout depends on the step and the rank alone: nothing to save, nothing to resume
+        torch.manual_seed(hash64(self.config.seed, step, self.ranks.rank) >> 1)
+        scale = self.ranks.world / agreed.weight if agreed.weight else 0.0
+        lr = learning_rate(self.config.optim, step, agreed.seconds)
+        sums = empty_sums(len(self.tasks), self.ranks.device)
+        for batch in batches:
+            batch = batch.to(self.ranks.device)
+            if self.image_tokenizer is not None:
+                batch = batch.with_codes(self.image_tokenizer)
+            outputs = self.engine.forward(batch.inputs)
+            loss, metrics, self.state = self.objective(outputs, batch, self.state)
+            self.engine.backward(loss * scale)
+            sums += metrics
+        grad_norm = self.engine.step(lr)
+
+        mine = torch.cat([sums.double().flatten().cpu(), torch.zeros(2, dtype=torch.float64)])
+        mine[-2], mine[-1] = sum(b.n_tokens for b in batches), wait / self.ranks.world
+        all_ = self.ranks.sum(mine)
+        report = StepReport(all_[:-2].view(len(SUMS), -1), float(all_[-2]), float(all_[-1]), lr, grad_norm)
+        self._refuse_nan(step, report, batches)
+        return report
+
+    def _refuse_nan(self, step: int, report: StepReport, batches: Sequence[Batch]) -> None:
+        losses, _, _, tokens = report.sums
+        bad = [name for name, loss in zip(self.tasks, losses, strict=True) if not math.isfinite(loss)]
+        # fp16 skips an update whose gradient overflows and lowers its scale: that is no divergence
+        exploded = not math.isfinite(report.grad_norm) and self.config.engine.precision != "fp16"
+        if not bad and not exploded:
+            return
+        present = [name for name, n in zip(self.tasks, tokens, strict=True) if n]
+        what = f"the loss of {', '.join(bad)} is not a number" if bad else "the gradient is not a number"
+        rows = [
+            key
+            for b in batches
+            for task, key in zip(b.tasks, b.keys, strict=True)
+            if task in (bad or present)
+        ]
+        raise UserError(
+            f"step {step + 1}: {what}. Tasks in the step: {', '.join(present)}; rows, e.g. "
+            f"{', '.join(rows[:5])}. Nothing of this step was saved. Lower optim.lr or raise "
+            "optim.warmup_steps, or look at these rows"
+        )
+
+
+class Meter:
+    """Means over the steps since the last report."""
+
+    def __init__(self, tasks: Sequence[str], batch_size: int) -> None:
+        self.tasks, self.batch_size = list(tasks), batch_size
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums = torch.zeros(len(SUMS), len(self.tasks), dtype=torch.float64)
+        self.tokens = self.wait = 0.0
+        self.steps = 0
+        self.norms: list[float] = []
+        self.since = time.perf_counter()
+
+    def add(self, report: StepReport) -> None:
+        self.sums += report.sums
+        self.tokens += report.tokens
+        self.wait += report.wait
+        self.steps += 1
+        self.norms.append(report.grad_norm)
+        self.lr = report.lr
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time of what is not training (saving, evaluation) out of the rates."""
+        started = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - started
+
+    def read(self, seconds: float) -> dict[str, float]:
+        """The values since the last call; `seconds`: training time of the whole run."""
+        elapsed = max(time.perf_counter() - self.since, 1e-9)
+        loss, weight, correct, tokens = self.sums
+        norms = [n for n in self.norms if math.isfinite(n)]
+        values = {
+            "loss": float(loss.sum() / weight.sum()),
+            "token_accuracy": float(correct.sum() / tokens.sum()),
+            "lr": self.lr,
+            "seconds": seconds,
+            "tokens_per_second": self.tokens / elapsed,
+            "examples_per_second": self.steps * self.batch_size / elapsed,
+            "data_wait": self.wait / elapsed,
+        }
+        if norms:
+            values["grad_norm"] = sum(norms) / len(norms)
+        if len(norms) < self.steps:
+            values["skipped_updates"] = float(self.steps - len(norms))
+        for i, name in enumerate(self.tasks):
+            if weight[i]:
+                values[f"loss/{name}"] = float(loss[i] / weight[i])
+                values[f"token_accuracy/{name}"] = float(correct[i] / tokens[i])
+        self._reset()
+        return values

@@ -1,0 +1,155 @@
+"""The parts of a run, built from its config."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import unified
+from unified.data.dataset import TaskData
+from unified.errors import UserError, did_you_mean
+from unified.model.configuration import UnifiedConfig
+from unified.model.modeling import UnifiedModel
+from unified.specs.load import LoadedMixture, LoadedTask, MixtureTask, list_tasks, load_mixture, load_task
+from unified.specs.schema import MixtureEntry, MixtureSpec
+from unified.tokenization.processor import Processor
+from unified.tokenization.tokenizer_set import TokenizerSet, require_same
+from unified.training.config import RunConfig
+from unified.values.types import DENSE_TYPES
+
+TOKENIZER = "tokenizer"
+"""Folder of the tokenizer set within a model folder."""
+
+
+def load_tasks(config: RunConfig) -> LoadedMixture:
+    """The mixture of a run. A list of tasks becomes one in which all are sampled equally often."""
+    if config.mixture is not None:
+        return load_mixture(config.mixture)
+    tasks: dict[str, LoadedTask] = {}
+    for wanted in config.tasks:
+        kind, _, tag = wanted.partition(":")
+        found = _tagged(tag) if kind == "tag" and tag else [load_task(wanted)]
+        tasks |= {task.name: task for task in found}
+    spec = MixtureSpec(mixture="tasks", tasks=[MixtureEntry(task=name) for name in tasks])
+    return LoadedMixture(spec, config.folder, [MixtureTask(task) for task in tasks.values()])
+
+
+def _tagged(tag: str) -> list[LoadedTask]:
+    tasks = [load_task(path) for path in list_tasks()]
+    known = sorted({t for task in tasks for t in task.spec.tags})
+    if tag not in known:
+        raise UserError(f"tasks: no task has the tag '{tag}'{did_you_mean(tag, known)}")
+    return [task for task in tasks if tag in task.spec.tags]
+
+
+def find_weights(init: str) -> Path:
+    """The model folder that `init` means: a run (its `model/`), a model folder, or shipped weights."""
+    path = Path(init).expanduser()
+    shipped = _shipped_weights()
+    for folder in (path / "model", path, shipped / path):
+        if (folder / "config.json").is_file():
+            return folder
+    known = sorted(p.parent.name for p in shipped.glob("*/config.json"))
+    hint = did_you_mean(init, known) or (f"; shipped are {', '.join(known)}" if known else "")
+    raise UserError(f"init: there are no weights at '{init}'{hint}; give a run or a folder with config.json")
+
+
+def _shipped_weights() -> Path:
+    package = Path(unified.__file__).resolve().parent
+    packed = package / "_resources" / "weights"
+    return packed if packed.is_dir() else package.parent / "weights"
+
+
+def load_tokenizers(config: RunConfig, *, image_weights: bool) -> TokenizerSet:
+    """The set that the config names, which must be that of `init`; by default that of `init`."""
+    carried = None
+    if config.init is not None:
+        folder = find_weights(config.init) / TOKENIZER
+        if folder.is_dir():
+            carried = TokenizerSet.load(folder, image_weights=image_weights)
+    if config.tokenizer is None:
+        if carried is None:
+            raise UserError(
+                f"tokenizer: the weights '{config.init}' carry no tokenizer set; name the one they belong to"
+            )
+        return carried
+    named = TokenizerSet.load(config.tokenizer, image_weights=image_weights)
+    if carried is not None:
+        require_same(carried.hash, named.hash, f"init '{config.init}'")
+    return named
+
+
+def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
+    """The model with the weights of `init`, or random ones from the run's seed; float32, on the CPU."""
+    torch.manual_seed(config.seed)
+    vocabulary = tokenizers.vocabulary
+    sizes = {"vocab_size": vocabulary.text_size, "image_vocab_size": vocabulary.image_size}
+    changes = _known_fields(config.model.overrides)
+    for name, value in sizes.items():
+        if changes.get(name, value) != value:
+            raise UserError(
+                f"model.overrides.{name}: is {value} with the tokenizer set '{tokenizers.name}'; leave it out"
+            )
+    if config.init is None:
+        assert config.model.size is not None
+        return UnifiedModel(UnifiedConfig.of_size(config.model.size, **(changes | sizes)))
+    folder = find_weights(config.init)
+    shape = UnifiedConfig.from_pretrained(folder)
+    for name, value in sizes.items():
+        if getattr(shape, name) != value:
+            raise UserError(
+                f"{folder}: its model has {name} {getattr(shape, name)}, but the tokenizer set "
+                f"'{tokenizers.name}' has {value}"
+            )
+    for name, value in changes.items():
+        setattr(shape, name, value)
+    try:
+        return UnifiedModel.from_pretrained(folder, config=shape, dtype=torch.float32)
+    except RuntimeError as error:  # transformers' report of shapes that differ
+        raise UserError(
+            f"{folder}: its weights do not fit model.overrides {changes} ({str(error).splitlines()[0]}); "
+            "keep to changes such as dropout, or train from random weights (init=null model.size=...)"
+        ) from None
+
+
+def _known_fields(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Hugging Face's configurations take any keyword, so a misspelt one would do nothing."""
+    known = [p for p in inspect.signature(UnifiedConfig.__init__).parameters if p not in ("self", "kwargs")]
+    for name in overrides:
+        if name not in known:
+            raise UserError(f"model.overrides: unknown field '{name}'{did_you_mean(name, known)}")
+    return dict(overrides)
+
+
+def build_processor(model: UnifiedConfig, tokenizers: TokenizerSet) -> Processor:
+    """Examples to ids at the model's sizes."""
+    return Processor(
+        tokenizers,
+        image_size=model.image_size,
+        patch_size=model.patch_size,
+        target_size=model.target_grid * tokenizers.code_cell,
+        max_input_length=model.encoder_max_text_length,
+        max_target_length=model.decoder_max_text_length,
+    )
+
+
+def needs_codes(mixture: LoadedMixture) -> bool:
+    """Whether any task's answer is an image, so that the image tokenizer's weights are needed."""
+    return any(entry.task.spec.modality in DENSE_TYPES for entry in mixture.entries)
+
+
+def batch_arithmetic(config: RunConfig, world: int, micro_batch: int, tasks: list[TaskData]) -> str:
+    """How a step's examples are divided, and how many the run consumes."""
+    size = config.data.batch_size
+    line = (
+        f"{size} examples a step = {world} rank(s) x {size // (micro_batch * world)} micro-batch(es) x "
+        f"{micro_batch} examples"
+    )
+    if config.optim.steps:
+        line += f"; {config.optim.steps:,} steps = {config.optim.steps * size:,} examples"
+    if config.optim.minutes:
+        line += f"; at most {config.optim.minutes:g} minutes"
+    return f"{line}; {len(tasks)} task(s)"
