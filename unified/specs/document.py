@@ -241,8 +241,9 @@ def _syntax_problem(path: Path, text: str, error: YAMLError) -> Problem:
         message = f"text that starts with {complaint.split()[2]} must be in quotes"
     elif "another document" in complaint:
         message = "one spec a file: a second document starts here"
-    elif isinstance(error, MarkedYAMLError) and error.context:
-        message = f"not valid YAML: {error.context}, {complaint}"
+    elif isinstance(error, MarkedYAMLError) and error.context_mark:
+        start = error.context_mark.line + 1
+        message = f"not valid YAML: {complaint}, {error.context} that starts in line {start}"
     else:
         message = f"not valid YAML: {complaint}"
     return Problem(path, line, "", message)

@@ -58,17 +58,23 @@ class Linter:
         spec, mistakes = validate(TaskSpec, document)
         problems += mistakes
         if spec is None:
-            return Linted(problems=problems)
+            return Linted(problems=_first_causes(problems, document))
         if not NAME.fullmatch(spec.task):
             problems.append(document.problem(("task",), f"'{spec.task}' may only have a-z, 0-9 and _ / . -"))
         task = LoadedTask.of(spec, path)
         problems += rules.check(task, document, sound=not problems)
-        return Linted(problems=problems) if problems else Linted(task)
+        return Linted(problems=_first_causes(problems, document)) if problems else Linted(task)
 
 
 def lint_task(path: Path) -> Linted:
     """Reads and checks one task file."""
     return Linter().task(Path(path).absolute())
+
+
+def _first_causes(problems: list[Problem], document: Document) -> list[Problem]:
+    """Without what is said of values that could not be read in the first place."""
+    unread = {(p.file, p.line) for p in document.problems}
+    return [p for p in problems if p in document.problems or (p.file, p.line) not in unread]
 
 
 def _inline_files(document: Document) -> list[Problem]:
@@ -81,7 +87,7 @@ def _inline_files(document: Document) -> list[Problem]:
             text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):
             problems.append(document.problem(key, f"there is no text file '{name}'"))
-            return ["?"]
+            return ["?", "??"]  # so that nothing else is said of it
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     data: dict[str, Any] = dict(document.data)

@@ -37,7 +37,10 @@ Rule = Callable[[TaskSpec], Found]
 def check(task: LoadedTask, document: Document, *, sound: bool) -> list[Problem]:
     """All problems of a task whose shape is right. Templates are rendered and golden rows checked only
     if there are none, and the shape was right without mends (`sound`)."""
-    problems = [document.problem(key, message) for rule in RULES for key, message in rule(task.spec)]
+    found = [mistake for rule in RULES for mistake in rule(task.spec)]
+    if not any(key in UNKNOWN_ANSWER for key, _ in found):
+        found += [mistake for rule in ANSWER_RULES for mistake in rule(task.spec)]
+    problems = [document.problem(key, message) for key, message in found]
     problems += _check_preprocess(task.spec, document)
     if sound and not problems:
         problems = [document.problem(key, message) for key, message in _check_rendering(task)]
@@ -93,7 +96,7 @@ def check_fields(spec: TaskSpec) -> Found:
         if field.image is not None and field.image not in spec.fields:
             yield (*key, "image"), _not_a_field(spec, field.image)
         elif field.image is not None and spec.field_type(field.image) not in IMAGE_INPUTS:
-            yield (*key, "image"), f"'{field.image}' is {spec.field_type(field.image)}, not an image"
+            yield (*key, "image"), f"'{field.image}' is of type {spec.field_type(field.image)}, not an image"
 
 
 def _check_format(kind: FieldType, written: str | None, key: Key) -> Found:
@@ -134,7 +137,7 @@ def _check_op_fields(spec: TaskSpec, op: Op) -> Iterator[tuple[str, str]]:
         if name not in spec.fields:
             yield option, _not_a_field(spec, name)
         elif spec.field_type(name) not in kinds:
-            yield option, f"'{name}' is {spec.field_type(name)}; it must be {_one_of(kinds)}"
+            yield option, f"'{name}' is of type {spec.field_type(name)}; it must be {_one_of(kinds)}"
 
 
 # ---------------------------------------------------------------------------------------- input
@@ -146,7 +149,8 @@ def check_images(spec: TaskSpec) -> Found:
         if name not in spec.fields:
             yield key, _not_a_field(spec, name)
         elif spec.field_type(name) not in IMAGE_INPUTS:
-            yield key, f"'{name}' is {spec.field_type(name)}; an input image must be {_one_of(IMAGE_INPUTS)}"
+            kinds = _one_of(IMAGE_INPUTS)
+            yield key, f"'{name}' is of type {spec.field_type(name)}; an input image must be {kinds}"
         elif name in spec.input.images[:i]:
             yield key, f"'{name}' stands here twice"
 
@@ -181,7 +185,7 @@ def _check_template(spec: TaskSpec, text: str, key: Key) -> Found:
             yield key, f"template uses {_not_a_field(spec, name).replace(' is not', ', which is not', 1)}"
         elif (kind := spec.field_type(name)) in DENSE:
             where = "name it in input.images" if kind in IMAGE_INPUTS else "it can only be a target"
-            yield key, f"'{name}' is {kind} and cannot stand in text; {where}"
+            yield key, f"'{name}' is of type {kind} and cannot stand in text; {where}"
         elif kind in LOCATIONS and spec.frame_of(name) is None:
             yield key, f"'{name}' lies in an image, but no field is one"
 
@@ -212,7 +216,7 @@ def _check_field_target(spec: TaskSpec, name: str) -> Found:
     target, kind = spec.target, spec.field_type(name)
     allowed = MODALITIES.get(kind, (kind,))
     if spec.modality not in allowed:
-        message = f"'{name}' is {kind} and cannot be read back as {spec.modality}, only as {_one_of(allowed)}"
+        message = f"'{name}' is of type {kind} and can only be read back as {_one_of(allowed)}"
         yield ("target", "modality"), message
         return
     if kind in LOCATIONS and spec.frame_of(name) is None:
@@ -230,7 +234,7 @@ def _check_field_target(spec: TaskSpec, name: str) -> Found:
     if kind == "points" and target.order == "largest_first":
         yield ("target", "order"), "points have no size; choose given, left_to_right or random"
     if kind == "depth" and target.value_range is None:
-        yield ("target",), "depth needs `value_range: [black, white]` in metres, e.g. [0, 10]"
+        yield ("target", "value_range"), "depth needs the metres of black and white, e.g. [0, 10]"
     if target.value_range is not None and target.value_range[0] >= target.value_range[1]:
         yield ("target", "value_range"), f"must ascend, not {list(target.value_range)}"
 
@@ -266,7 +270,7 @@ def check_options(spec: TaskSpec) -> Found:
     if options.field is not None and options.field not in spec.fields:
         yield ("options", "field"), _not_a_field(spec, options.field)
     elif options.field is not None and spec.field_type(options.field) != "texts":
-        yield ("options", "field"), f"'{options.field}' is {spec.field_type(options.field)}; it must be texts"
+        yield ("options", "field"), f"'{options.field}' is of type {spec.field_type(options.field)}, not texts"
 
 
 # -------------------------------------------------------------------------------------- metrics
@@ -288,9 +292,10 @@ def check_metrics(spec: TaskSpec) -> Found:
             yield key, f"metric '{metric.name}' stands here twice"
 
 
-RULES: tuple[Rule, ...] = (
-    check_splits, check_fields, check_images, check_prompts, check_target, check_options, check_metrics,
-)  # fmt: skip
+RULES: tuple[Rule, ...] = (check_splits, check_fields, check_images, check_prompts, check_target)
+ANSWER_RULES: tuple[Rule, ...] = (check_options, check_metrics)
+"""Rules that ask what the answer is; a mistake at one of the keys below leaves that open."""
+UNKNOWN_ANSWER: tuple[Key, ...] = (("target",), ("target", "field"), ("target", "modality"))
 
 # ------------------------------------------------------------------------------------ rendering
 

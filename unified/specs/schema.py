@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FieldType = Literal[
     "text", "texts", "label", "number", "boxes", "points", "keypoints", "grounded_text",
@@ -174,6 +174,13 @@ class FieldSpec(Strict):
 class PromptSpec(Strict):
     text: str
     weight: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _colon(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value and not value.keys() & {"text", "weight"}:
+            raise ValueError("a prompt that contains ': ' must be in quotes")
+        return value
 
 
 class InputSpec(Strict):

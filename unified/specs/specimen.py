@@ -98,7 +98,7 @@ def golden_values(spec: TaskSpec, row: dict[str, Any]) -> dict[str, Value]:
         try:
             values[name] = _golden(spec, name, kind, row.get(name, [100, 100]))
         except (TypeError, ValueError, KeyError, IndexError):
-            raise GoldenError(f"'{row[name]}' is no {kind} value of field '{name}'") from None
+            raise GoldenError(f"'{row[name]}' cannot be read as {kind} of field '{name}'") from None
     return values
 
 

@@ -88,8 +88,9 @@ def _explain(
 ) -> tuple[str, Mend | None]:
     kind, context, value = details[0]["type"], details[0].get("ctx", {}), work.get(key)
     if kind == "extra_forbidden":
-        message, word = _unknown("key", key[-1], _known_keys(model, work.data, key[:-1]))
-        return message, Mend(name=word)
+        at_top = () if work.prefix or len(key) > 1 else ("include",)
+        message, word = _unknown("key", key[-1], [*_known_keys(model, work.data, key[:-1]), *at_top])
+        return message, Mend(name=word) if word not in at_top else None
     if kind in ("literal_error", "union_tag_invalid"):
         known = re.findall(r"'(.*?)'", context.get("expected") or context["expected_tags"])
         message, word = _unknown("value", value, known)
@@ -105,8 +106,10 @@ def _explain(
         return f"must be {words} {context[bound]:g}, not {value}", Mend()
     wanted = list(dict.fromkeys(KINDS[d["type"]] for d in details if d["type"] in KINDS))
     if wanted:
-        return f"must be {' or '.join(wanted)}, not {_described(value, 'text' in wanted)}", None
-    return details[0]["msg"][:1].lower() + details[0]["msg"][1:], None
+        hint = f"; write [{value}]" if wanted == ["a list"] and isinstance(value, str) else ""
+        return f"must be {' or '.join(wanted)}, not {_described(value, 'text' in wanted)}{hint}", None
+    message = details[0]["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:], None
 
 
 def _unknown(what: str, word: Any, known: list[str]) -> tuple[str, str | None]:
