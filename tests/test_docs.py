@@ -1,0 +1,58 @@
+"""Every ```bash block of these pages is run, in order, in an empty folder beside a copy of what it names."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def commands(page):
+    for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), flags=re.S):
+        yield from (line for line in block.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def run(command, folder):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def beside(folder, *names):
+    for name in names:
+        (folder / name).symlink_to(ROOT / name)
+
+
+def test_add_a_task(tmp_path):
+    beside(tmp_path, "docs", "configs", "train.py")
+    outputs = {command: run(command, tmp_path) for command in commands("docs/add_a_task.md")}
+    assert "200" in next(v for k, v in outputs.items() if k.startswith("python train.py"))
+    answer = next(v for k, v in outputs.items() if k.startswith("unified prompt")).strip()
+    assert answer in {"none", "one", "two", "five"}
+    # 200 steps on twenty rows: the model has learnt them, not just the format
+    assert answer == "one"
+    text = (tmp_path / "my_data/count_balls.yaml").read_text()
+    assert len([line for line in text.splitlines() if line.strip()]) <= 25
+
+
+@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT) for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
+        assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+    for name in re.findall(r"(?:configs|benchmarks|tokenizers)/[\w/]+\.(?:yaml|py)", (ROOT / page).read_text()):
+        assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+def test_docs_example_is_whole():
+    rows = (ROOT / "docs/example/rows.csv").read_text().splitlines()
+    assert len(rows) == 21
+    assert all((ROOT / "docs/example" / row.split(",")[0]).exists() for row in rows[1:])
+    assert shutil.which("unified", path=str(Path(sys.executable).parent))
