@@ -8,7 +8,7 @@ from typing import Literal
 import unified
 from unified.errors import UserError
 
-Kind = Literal["task_specs", "tokenizers", "configs"]
+Kind = Literal["task_specs", "tokenizers", "configs", "weights"]
 
 
 def resource(kind: Kind) -> Path:
