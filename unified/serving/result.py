@@ -24,8 +24,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 class Result:
     """One answer.
 
-    `value` is in the frame of the (first) input image. `malformed`: the model's output was no whole answer of
-    its kind, and `value` holds what could be read of it. `task`: the task whose constraints were followed, None
+    `value` is in the frame of the (first) input image. `malformed`: the model's output was no whole answer
+    of its kind, and `value` holds what could be read of it. `task`: the task whose rules were followed, None
     for a free prompt.
     """
 
@@ -61,10 +61,10 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Writes the answer to a file and returns its path.
 
-        `.json`: `to_dict`. `.txt`: the words. A picture (`.png` and others): an image as it is, depth as 16-bit
-        millimetres (PNG only), a mask in black and white, a segmentation as class numbers with a palette (PNG),
-        normals as RGB, anything else drawn over the input image. UserError for other suffixes, and for
-        folders that are not there.
+        `.json`: `to_dict`. `.txt`: the words. A picture (`.png` and others): an image as it is, depth as
+        16-bit millimetres (PNG only), a mask in black and white, a segmentation as class numbers with a
+        palette (PNG), normals as RGB, anything else drawn over the input image. UserError for other suffixes,
+        and for folders that are not there.
         """
         path = Path(path).expanduser()
         suffix = path.suffix.lower()
@@ -81,9 +81,8 @@ class Result:
             picture.save(path)
         else:
             known = [*PICTURES, ".json", ".txt"]
-            raise UserError(
-                f"{path}: cannot save to '{suffix}'{did_you_mean(suffix, known)}; there are {', '.join(known)}"
-            )
+            hint = did_you_mean(suffix, known)
+            raise UserError(f"{path}: cannot save to '{suffix}'{hint}; there are {', '.join(known)}")
         return path
 
     def _picture(self) -> Pillow.Image:
