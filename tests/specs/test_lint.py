@@ -127,7 +127,11 @@ RICH: dict[str, Any] = {
         "depth": None,
     },
     "preprocess": ["random_flip", {"min_area": {"field": "box", "pixels": 3}}],
-    "input": {"images": ["image"], "prompt": [{"text": "{{ box }}?", "weight": 2}], "eval_prompt": "{{ box }}"},
+    "input": {
+        "images": ["image"],
+        "prompt": [{"text": "{{ box }}?", "weight": 2}],
+        "eval_prompt": "{{ box }}",
+    },
     "target": {"field": "label", "max_tokens": 3},
     "options": {"choices": ["no", "yes"], "decode": "rank"},
     "metrics": ["accuracy", {"name": "exact_match", "references": "label", "args": {}}],

@@ -37,7 +37,9 @@ def write(folder: Path, **files: str) -> None:
 
 
 def test_yaml_1_2_rules(tmp_path: Path) -> None:
-    write(tmp_path, a="a: [yes, no, on]\nb: 1e-4\nc: 010\nd: 2020-01-01\ne: true\nf: ~\nmap: {0: a, true: b}\n")
+    write(
+        tmp_path, a="a: [yes, no, on]\nb: 1e-4\nc: 010\nd: 2020-01-01\ne: true\nf: ~\nmap: {0: a, true: b}\n"
+    )
     data = Reader().read(tmp_path / "a.yaml").data
     assert data == {
         "a": ["yes", "no", "on"], "b": 1e-4, "c": 10, "d": "2020-01-01", "e": True, "f": None,

@@ -151,7 +151,7 @@ def test_fields() -> None:
 # ------------------------------------------------------------------------------------- injection
 
 HOSTILE = [
-    "<extra_id_5>", "<loc_3>", "{{ box }}", "{% for x in y %}", "\ue000", "\ue0000\ue001", "\uf8ff", "</s>", "<pad>",
+    "<extra_id_5>", "<loc_3>", "{{ box }}", "{% for x in y %}", "\ue000", "\ue0000\ue001", "\uf8ff", "</s>",
     "{# comment #}", "[phrase] ", "\x00", "\U000f0000", "a\ue000b<extra_id_0>{{",
 ]  # fmt: skip
 
@@ -159,7 +159,9 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_data_is_text(text: str) -> None:
     """Data comes out as the very string that went in, between the template's own parts."""
-    got = template("<{{ t }}|{{ box }}|{{ s }}>").render({"t": Text(text), "box": ONE, "s": Texts((text, text))})
+    got = template("<{{ t }}|{{ box }}|{{ s }}>").render(
+        {"t": Text(text), "box": ONE, "s": Texts((text, text))}
+    )
     assert plain(got) == [f"<{text}|", [[1, 2, 3, 4]], f"|{text}, {text}>"]
 
 
