@@ -25,7 +25,7 @@ class Exploded(RowSource):
         self.root = source.root
         self.source = source
         self.parts = Parts(parts)
-        column = self.parts.column(source)
+        column = str(parse_path(self.parts.first)[0])
         lengths = [self.parts.count({column: value}) for value in source.column(column)]
         self.ends = np.cumsum(np.asarray(lengths, dtype=np.int64))
 
@@ -77,15 +77,6 @@ class Parts:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Parts, (self.parts,)
-
-    def column(self, source: RowSource) -> str:
-        """The column that holds the first list."""
-        try:
-            if len(source) and self.first in source[0]:
-                return self.first  # a column with dots in its name
-        except BadRow:
-            pass
-        return str(parse_path(self.first)[0])
 
     def count(self, row: Row) -> int:
         """Examples that a row gives."""

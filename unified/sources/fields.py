@@ -64,7 +64,7 @@ def read_fields(task: LoadedTask, row: Row, source: RowSource | RowStream | None
     the root that the spec states. Raises BadRow with the field and the reason, UserError where the
     spec itself cannot be followed.
     """
-    fields = _compiled(task)
+    fields = compile_fields(task)
     context = _Context(source.root if source is not None else source_root(task))
     values: dict[str, Value] = {}
     for item in fields:
@@ -107,7 +107,8 @@ _CACHE: dict[int, tuple[LoadedTask, tuple[_Field, ...]]] = {}
 """By id; the task is kept beside its fields, so that an id cannot come to mean another task."""
 
 
-def _compiled(task: LoadedTask) -> tuple[_Field, ...]:
+def compile_fields(task: LoadedTask) -> tuple[_Field, ...]:
+    """The fields of a task, ready to read. Raises UserError where the spec cannot be followed."""
     cached = _CACHE.get(id(task))
     if cached is not None:
         return cached[1]

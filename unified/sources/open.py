@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unified.errors import UserError, did_you_mean
 from unified.sources.base import RowSource, RowStream
 from unified.sources.explode import Exploded, ExplodedStream
-from unified.sources.fields import input_paths
+from unified.sources.fields import compile_fields, input_paths
 from unified.sources.paths import exploded_part
 from unified.specs.schema import (
     CocoSource,
@@ -44,6 +44,7 @@ def open_source(task: LoadedTask, split: str) -> RowSource | RowStream:
         parts = list(dict.fromkeys(part for part in paths if part is not None))
     except ValueError as error:
         raise UserError(f"{task.path}: fields: {error}") from error
+    compile_fields(task)  # mistakes in the fields show here, not at the first row
     source = _open(task, split)
     if not parts:
         return source

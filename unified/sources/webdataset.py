@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,10 @@ class WebdatasetRows(RowStream):
                     if not extension.startswith("__"):
                         row[extension] = decode(extension, value)
                 yield f"{sample['__url__'].rpartition('/')[2]}:{name}", row
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.name}: a shard cannot be read: {error}") from error
+        except (OSError, ValueError, tarfile.TarError) as error:
+            # webdataset appends the shard to what the error says.
+            reason = ", ".join(str(part) for part in error.args if isinstance(part, (str, int)))
+            raise UserError(f"{self.name}: a shard cannot be read: {reason}") from error
 
 
 def decode(extension: str, value: bytes) -> Any:
