@@ -270,7 +270,8 @@ def check_options(spec: TaskSpec) -> Found:
     if options.field is not None and options.field not in spec.fields:
         yield ("options", "field"), _not_a_field(spec, options.field)
     elif options.field is not None and spec.field_type(options.field) != "texts":
-        yield ("options", "field"), f"'{options.field}' is of type {spec.field_type(options.field)}, not texts"
+        kind = spec.field_type(options.field)
+        yield ("options", "field"), f"'{options.field}' is of type {kind}, not texts"
 
 
 # -------------------------------------------------------------------------------------- metrics
