@@ -1,0 +1,182 @@
+"""Agreement with the official code, on its own outputs."""
+
+import json
+
+import golden
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from unified.model import SIZES, UnifiedConfig, UnifiedModel
+from unified.model.official import IMAGE_TOKENIZER, INERT, official_key, official_shape
+from unified.model.positions import image_bucket, text_bucket
+
+REFERENCE = golden.outputs()
+
+
+def close(ours, theirs, tolerance=1e-5):
+    torch.testing.assert_close(ours, torch.as_tensor(theirs), atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize("case", ["case1", "case2", "case3", "case4", "case14"])
+def test_teacher_forced_logits(case, backend):
+    model = golden.model()
+    model.set_attn_implementation(backend)
+    targets = golden.targets(case)
+    with torch.no_grad():
+        out = model(**golden.encoder_inputs(case), **targets)
+    close(out.text_logits, REFERENCE[f"{case}/text_logits"][(targets["target_ids"] != 0).numpy()])
+    if "target_codes" in targets:
+        close(out.image_logits, REFERENCE[f"{case}/image_logits"][targets["target_code_mask"][:, 0].numpy()])
+    else:
+        assert out.image_logits is None
+
+
+def test_encoder_output():
+    with torch.no_grad():
+        out = golden.model().encode(**golden.encoder_inputs("case2"))
+    seen = REFERENCE["case2/encoder_masks"].astype(bool)
+    assert (out.segments.numpy() == seen).all()
+    close(out.last_hidden_state[torch.from_numpy(seen)], REFERENCE["case2/encoded"][seen])
+
+
+def test_the_index_of_images_does_not_change_a_model_of_one_image():
+    with torch.no_grad():
+        one, four = (
+            golden.model(max_images=n)(**golden.encoder_inputs("case2"), **golden.targets("case2")) for n in (1, 4)
+        )
+    assert torch.equal(one.text_logits, four.text_logits)
+
+
+def test_bucket_tables():
+    tables = dict(np.load(golden.ASSETS / "buckets.npz"))
+    for name in ("bidirectional", "causal"):
+        assert (text_bucket(tables["rel"].astype(np.int64), name == "bidirectional") == tables[name]).all()
+    dx, dy = tables["image_dx"].astype(np.int64), tables["image_dy"].astype(np.int64)
+    assert (image_bucket(dx, dy) == tables["image"]).all()
+
+
+# ---------------------------------------------------------------- decoding
+
+GREEDY = dict(do_sample=False, eos_token_id=None)  # the reference always runs to the full length
+
+
+def log_probs(model, case, ids):
+    """Of the last id of (B, L) generation sequences, over the whole vocabulary."""
+    encoded = model.encode(**golden.encoder_inputs(case))
+    repeats = len(ids) // len(encoded.segments)
+    for name, value in encoded.items():
+        encoded[name] = value.repeat_interleave(repeats, 0)
+    return model(encoder_outputs=encoded, decoder_input_ids=ids).logits[:, -1].log_softmax(-1)
+
+
+def with_image_start(model, ids):
+    """The reference replaces the last text token by the start of an image of one code."""
+    return torch.cat([ids[:, :-1], torch.full_like(ids[:, :1], model.config.image_start_id)], 1)
+
+
+@torch.no_grad()
+def test_greedy_text():
+    model = golden.model()
+    out = model.generate(
+        **golden.encoder_inputs("case6"), max_new_tokens=12, return_dict_in_generate=True, output_scores=True, **GREEDY
+    )
+    tokens = REFERENCE["case6/text_tokens"][:, 0]
+    assert (out.sequences[:, 1:].numpy() == tokens[:, :12]).all()
+    last, code = log_probs(model, "case6", with_image_start(model, out.sequences)).max(-1)
+    assert (code.numpy() == tokens[:, 12]).all()
+    steps = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
+    close(steps.sum(1) + last, REFERENCE["case6/scores"][:, 0], 1e-3)
+
+
+@torch.no_grad()
+def test_beam_search_of_three():
+    model = golden.model()
+    out = model.generate(
+        **golden.encoder_inputs("case6"), max_new_tokens=12, num_beams=3,
+        num_return_sequences=3, length_penalty=0.0, return_dict_in_generate=True, output_scores=True, **GREEDY,
+    )  # fmt: skip
+    # its last step, over the one code of an image, chooses again among the beams
+    last = log_probs(model, "case6", with_image_start(model, out.sequences))
+    total = (out.sequences_scores[:, None] + last).view(2, -1)
+    scores, at = total.topk(3)
+    beams, codes = at // model.config.total_vocab_size, at % model.config.total_vocab_size
+    text = out.sequences.view(2, 3, -1)[:, :, 1:].gather(1, beams[..., None].expand(-1, -1, 12))
+    ours = torch.cat([text, codes[..., None]], -1).flip(1)  # the reference lists the best one last
+    assert (ours.numpy() == REFERENCE["case7/text_tokens"]).all()
+    close(scores.flip(1), REFERENCE["case7/scores"], 1e-3)
+
+
+@torch.no_grad()
+def test_greedy_image():
+    model = golden.model()
+    start = torch.tensor([[0, model.config.image_start_id]] * 2)
+    out = model.generate(**golden.encoder_inputs("case8"), decoder_input_ids=start, max_new_tokens=256, **GREEDY)
+    assert (out[:, 2:].numpy() - golden.VOCAB == REFERENCE["case8/image_tokens"][:, 0]).all()
+
+
+class Forbid(LogitsProcessor):
+    def __init__(self, masks):
+        self.masks = torch.from_numpy(masks)
+
+    def __call__(self, input_ids, scores):
+        return scores.masked_fill(self.masks[input_ids.shape[1] - 1], -torch.inf)
+
+
+@torch.no_grad()
+def test_constrained_text_with_a_forced_end_then_an_image():
+    """What follows EOS in the text must be invisible to the image."""
+    model = golden.model()
+    given = golden.inputs()["case12"]
+    text = model.generate(
+        **golden.encoder_inputs("case8"), max_new_tokens=given["text_length"],
+        logits_processor=LogitsProcessorList([Forbid(given["logit_masks"])]), **GREEDY,
+    )  # fmt: skip
+    assert (text[:, 1:].numpy() == REFERENCE["case12/text_tokens"][:, 0]).all()
+    image = model.generate(
+        **golden.encoder_inputs("case8"), decoder_input_ids=with_image_start(model, text), max_new_tokens=256, **GREEDY
+    )
+    assert (image[:, -256:].numpy() - golden.VOCAB == REFERENCE["case12/image_tokens"][:, 0]).all()
+
+
+@pytest.mark.parametrize("max_rows", [2, 512])
+def test_ranking_of_answers(max_rows):
+    options = F.pad(torch.from_numpy(golden.inputs()["case10"]["output_options"]).long(), (0, 1))
+    lengths = (options > 0).sum(-1)
+    twice = options.scatter(2, lengths[..., None], 1)  # the reference counts the end of an answer twice
+    scores = golden.model().rank_options(twice, max_rows=max_rows, **golden.encoder_inputs("case6"))
+    close(-scores, REFERENCE["case10/sum"], 1e-3)
+    close(-scores / (lengths + 1), REFERENCE["case10/mean"], 1e-3)
+
+
+# ---------------------------------------------------------------- official shapes
+
+TOTALS = {"small": (550, 147_767_043), "base": (642, 317_520_771), "large": (918, 852_622_211), "xl": (918, 2_925_235_075)}
+VQGAN = (343, 76_073_859)
+
+
+@pytest.mark.parametrize("size", TOTALS)
+def test_official_sizes_have_the_official_parameters(size):
+    manifest = {k: tuple(v) for k, v in json.loads((golden.ASSETS / f"shapes_{size}.json").read_text()).items()}
+    with torch.device("meta"):
+        model = UnifiedModel(UnifiedConfig.of_size(size, max_images=1))
+    ours = {}
+    for name, parameter in model.named_parameters():
+        key = official_key(name)
+        ours[key] = official_shape(key, parameter.shape)
+    theirs = {k: v for k, v in manifest.items() if not k.startswith(IMAGE_TOKENIZER) and k not in INERT}
+    assert ours == theirs
+    tensors, numbers = TOTALS[size]
+    assert len(ours) == tensors - VQGAN[0] - len(INERT)
+    inert = sum(int(np.prod(manifest[k])) for k in INERT)
+    assert sum(p.numel() for p in model.parameters()) == numbers - VQGAN[1] - inert
+
+
+def test_toy_is_small():
+    with torch.device("meta"):
+        model = UnifiedModel(UnifiedConfig.of_size("toy"))
+    assert 4e6 < sum(p.numel() for p in model.parameters()) < 5e6
+    assert set(SIZES) == {"toy", *TOTALS}

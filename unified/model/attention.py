@@ -1,0 +1,74 @@
+"""Attention: one function that every layer calls, and the masks that it takes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MASKED = -1e10
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, backend: str = "sdpa"
+) -> Tensor:
+    """softmax(q kᵀ + bias) v with no 1/sqrt(d): Unified-IO folds that into its initialisation.
+
+    Args:
+        q: (B, H, Lq, D); k, v: (B, H, Lk, D).
+        bias: float, broadcastable to (B, H, Lq, Lk); is added to the scores and may need a gradient.
+        mask: boolean, broadcastable to (B, H, Lq, Lk); False hides a key. A query that sees no key at
+            all attends to every key alike, as in the reference: finite, never NaN.
+        backend: `sdpa` (torch's kernels) or `eager` (matrix products).
+
+    Returns:
+        (B, H, Lq, D), in the dtype of `v`.
+    """
+    if mask is not None:
+        bias = additive(bias, mask, q.dtype)
+    elif bias is not None and bias.dtype != q.dtype:
+        bias = bias.to(q.dtype)
+    if backend == "eager" or (backend == "sdpa" and _sdpa_is_slow(q, bias)):
+        scores = q @ k.transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias
+        return scores.softmax(-1) @ v
+    if backend == "sdpa":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
+    raise ValueError(f"attention backend {backend!r} is not known; there are sdpa and eager")
+
+
+def _sdpa_is_slow(q: Tensor, bias: Tensor | None) -> bool:
+    """On CPU the fused kernel's backward is slow, and it cannot differentiate a bias at all."""
+    return q.device.type == "cpu" and (q.requires_grad or (bias is not None and bias.requires_grad))
+
+
+def additive(bias: Tensor | None, mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """`bias` where `mask` is True, a large negative *finite* number elsewhere, as one tensor of `dtype`.
+
+    A stack makes it once and shares it between its layers. Minus infinity would turn a row without any
+    visible key into NaN, and padded rows of that kind stand in most batches.
+    """
+    hidden = max(MASKED, torch.finfo(dtype).min / 2)  # float16 ends at 65504
+    if bias is None:
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, hidden)
+    return torch.where(mask, bias.to(dtype), torch.tensor(hidden, dtype=dtype, device=mask.device))
+
+
+def same_segment(queries: Tensor, keys: Tensor) -> Tensor:
+    """(B, Lq) and (B, Lk) segment numbers -> (B, 1, Lq, Lk), True where they are equal.
+
+    Padding is segment 0 and sees other padding: nothing reads those rows, and none of them is empty.
+    """
+    return (queries[:, :, None] == keys[:, None, :])[:, None]
+
+
+def causal(length: int, device: torch.device) -> Tensor:
+    """(1, 1, length, length), True where the key does not come after the query."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The dtype that a matrix product of `x` will have: autocast's where that is on."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

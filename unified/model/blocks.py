@@ -1,0 +1,107 @@
+"""The parts of a transformer layer: norm, gated MLP, dropout, attention with its projections."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from transformers.cache_utils import EncoderDecoderCache
+
+from unified.model.attention import attention, compute_dtype
+from unified.model.configuration import UnifiedConfig
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x²) + 1e-6) * weight: no mean, no bias. Computed in float32, as the reference does.
+
+    The result has the dtype in which the next matrix product will run, so autocast casts it once.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = compute_dtype(self.weight)
+        y = x.float()
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-6)
+        return y.to(dtype) * self.weight.to(dtype)
+
+
+class LengthDropout(nn.Module):
+    """Dropout of hidden units that is the same at every position of a row (flax's broadcast_dims=-2)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, d) -> (B, L, d)."""
+        if not self.training or self.p == 0:
+            return x
+        return x * F.dropout(torch.ones_like(x[:, :1]), self.p)
+
+
+class GatedMLP(nn.Module):
+    """wo(gelu_tanh(wi_0 x) * wi_1 x)."""
+
+    def __init__(self, config: UnifiedConfig) -> None:
+        super().__init__()
+        self.wi_0 = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.wi_1 = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = LengthDropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wo(self.dropout(F.gelu(self.wi_0(x), approximate="tanh") * self.wi_1(x)))
+
+
+class Attention(nn.Module):
+    """Multi-head attention with its four projections, to itself or to a memory, with or without a cache."""
+
+    def __init__(self, config: UnifiedConfig, layer: int = 0) -> None:
+        super().__init__()
+        inner = config.num_heads * config.head_dim
+        self.config, self.layer = config, layer
+        self.query = nn.Linear(config.d_model, inner, bias=False)
+        self.query.init_gain = config.head_dim**-0.5  # the 1/sqrt(d) that `attention` leaves out
+        self.key = nn.Linear(config.d_model, inner, bias=False)
+        self.value = nn.Linear(config.d_model, inner, bias=False)
+        self.out = nn.Linear(inner, config.d_model, bias=False)
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None, memory: Tensor | None = None, cache: EncoderDecoderCache | None = None
+    ) -> Tensor:
+        """
+        Args:
+            x: (B, Lq, d).
+            bias: additive, mask included (see `attention.additive`), (1 or B, 1 or heads, 1 or Lq, Lk).
+            memory: (Bm, Lk, d) to attend to; None: x itself. Bm may divide B: then each run of B / Bm rows
+                of x shares one row of memory, whose keys and values are computed once.
+            cache: keys and values seen before; this layer's are added.
+        """
+        q = self._heads(self.query(x))
+        if memory is None:
+            k, v = self._heads(self.key(x)), self._heads(self.value(x))
+            if cache is not None:
+                k, v = cache.self_attention_cache.update(k, v, self.layer)
+        elif cache is not None and cache.is_updated.get(self.layer):
+            kept = cache.cross_attention_cache.layers[self.layer]
+            k, v = kept.keys, kept.values
+        else:
+            k, v = self._heads(self.key(memory)), self._heads(self.value(memory))
+            if cache is not None:
+                k, v = cache.cross_attention_cache.update(k, v, self.layer)
+                cache.is_updated[self.layer] = True
+        if self.training and self.config.dropout > 0:
+            # dropping a probability for every query alike is dropping the value it would fetch
+            v = v * F.dropout(torch.ones_like(v[..., :1]), self.config.dropout)
+        batch, length = x.shape[:2]
+        shared = batch // len(k)
+        q = rearrange(q, "(b s) h l d -> b h (s l) d", s=shared)
+        y = attention(q, k, v, bias, backend=self.config._attn_implementation)
+        return self.out(rearrange(y, "b h (s l) d -> (b s) l (h d)", s=shared))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b l (h d) -> b h l d", h=self.config.num_heads)
