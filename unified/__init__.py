@@ -1,0 +1,28 @@
+"""One encoder-decoder for vision, language and vision-language tasks.
+
+import unified
+pipe = unified.pipeline("toy")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unified.serving.pipeline import Pipeline, pipeline
+    from unified.serving.result import Result
+
+__all__ = ["Pipeline", "Result", "pipeline"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the pipeline when it is first asked for: importing the package imports no torch."""
+    if name in ("Pipeline", "pipeline"):
+        from unified.serving import pipeline as module
+
+        return getattr(module, name)
+    if name == "Result":
+        from unified.serving.result import Result
+
+        return Result
+    raise AttributeError(f"module 'unified' has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +18,20 @@ from unified.sources.open import open_source
 from unified.specs.build import build_example
 from unified.specs.example import BadRow, Example
 from unified.specs.load import LoadedTask
-from unified.values.types import DENSE_TYPES, Boxes, Keypoints, Label, Number, Points, Size, Text, Value
+from unified.values.types import (
+    DENSE_TYPES,
+    Boxes,
+    GroundedText,
+    Keypoints,
+    Label,
+    Number,
+    Points,
+    Size,
+    Text,
+    Value,
+)
+
+_PHRASE = re.compile(r"\[([^\[\]]*)\]\s*$")
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,8 @@ def true_answer(task: LoadedTask, example: Example) -> Value:
                 raise BadRow(f"target '{words}' is not a number") from None
         case "boxes" | "points" | "keypoints":
             return _place(example)
+        case "grounded_text":
+            return _grounded(example)
     return Text(words)
 
 
@@ -124,3 +140,18 @@ def _place(example: Example) -> Value:
     if len(places) != 1 or not example.geometries:
         raise BadRow(f"target holds {len(places)} places instead of one")
     return example.geometries[0].inverse().apply(places[0])
+
+
+def _grounded(example: Example) -> GroundedText:
+    """`[phrase]` and its boxes in turn, as a rendered target has them."""
+    text, spans, boxes = "", [], [np.zeros((0, 4))]
+    for part in example.target if isinstance(example.target, tuple) else ():
+        if isinstance(part, str):
+            text += part
+        elif isinstance(part, Boxes) and example.geometries and (found := _PHRASE.search(text)):
+            text = text[: found.start()] + found[1]
+            spans += [(found.start(), len(text))] * len(part)
+            boxes.append(example.geometries[0].inverse().apply(part).xyxy)
+        else:
+            raise BadRow("target has a place that follows no [phrase]")
+    return GroundedText(text, tuple(spans), Boxes(np.concatenate(boxes)))

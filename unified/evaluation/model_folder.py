@@ -56,8 +56,8 @@ def find_model_folder(name_or_path: str | Path) -> Path:
         raise UserError(f"{path}: is no model folder: {why}")
     hint = did_you_mean(str(name_or_path), known)
     raise UserError(
-        f"{name_or_path}: there is no such model{hint}; give the folder of a run or of a model, or the name of "
-        f"a shipped one ({', '.join(known) or 'none'})"
+        f"{name_or_path}: there is no such model{hint}; give the folder of a run or of a model, or the name "
+        f"of a shipped one ({', '.join(known) or 'none'})"
     )
 
 

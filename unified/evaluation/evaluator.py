@@ -1,0 +1,284 @@
+"""Evaluation: rows of a split, predictions, scores beside a trivial baseline and the tokenizers' ceiling."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unified.errors import UserError, did_you_mean
+from unified.evaluation.baselines import Baseline, copy_input, fit_baseline
+from unified.evaluation.cases import Case, Cases, read_cases
+from unified.evaluation.model_folder import find_model_folder, load_model_folder
+from unified.evaluation.plain import plain
+from unified.evaluation.results import PREDICTIONS, Results, TaskResult, shown
+from unified.evaluation.samples import save_samples, words_of
+from unified.evaluation.scoring import Judge, judges_of
+from unified.specs.load import LoadedTask, list_tasks, load_task
+from unified.values.types import Value
+
+if TYPE_CHECKING:
+    from unified.evaluation.predictor import Prediction
+    from unified.model.modeling import UnifiedModel
+    from unified.tokenization.processor import Processor
+
+BASELINE_ROWS = 300
+"""Training rows on which a trivial predictor is fitted."""
+SAMPLES = 4
+"""Examples of each task that are drawn."""
+
+Progress = Callable[[str, int, int], None]
+"""Is told the task, the rows done and the rows there are."""
+
+
+def evaluate(
+    model: UnifiedModel,
+    processor: Processor,
+    tasks: Sequence[LoadedTask],
+    *,
+    split: str = "validation",
+    limit: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    out: Path | None = None,
+    on_progress: Progress | None = None,
+    on_task: Callable[[str, TaskResult], None] | None = None,
+) -> Results:
+    """Scores a model on tasks.
+
+    At most `limit` rows of each task are read, spread evenly over the split. Tasks without that split are
+    left out and listed in `about["without_split"]`. With `out`, a folder, results.json, predictions.jsonl and
+    pictures of a few samples are written there. Raises UserError where the split is in none of the tasks, and
+    for data that cannot be read.
+    """
+    from unified.evaluation.predictor import Predictor
+
+    chosen = [task for task in tasks if split in task.spec.source.splits]
+    if not chosen:
+        known = sorted({s for task in tasks for s in task.spec.source.splits})
+        raise UserError(
+            f"no task has a split '{split}'{did_you_mean(split, known)}; there are {', '.join(known)}"
+        )
+    results = Results(_about(model, processor, split, limit, seed))
+    results.about["without_split"] = [t.name for t in tasks if t not in chosen]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(out / "samples", ignore_errors=True)
+        (out / PREDICTIONS).unlink(missing_ok=True)
+    predictor = Predictor(model, processor, batch_size=batch_size)
+    model.eval()
+    for task in chosen:
+        started = time.perf_counter()
+        read = read_cases(task, split, limit=limit, seed=seed, **_sizes(processor))
+        name, n = task.name, len(read.cases)
+        predictions = predictor.predict(
+            task,
+            [case.example for case in read.cases],
+            seed=seed,
+            on_progress=(lambda done: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
+        )
+        seconds = time.perf_counter() - started
+        results.tasks[name] = _score(processor, task, read, predictions, seed, seconds, out, model.device)
+        if on_task is not None:
+            on_task(name, results.tasks[name])
+    if out is not None:
+        results.save(out)
+    return results
+
+
+def _sizes(processor: Processor) -> dict[str, int]:
+    return {"image_size": processor.image_size, "target_size": processor.target_size}
+
+
+def _score(
+    processor: Processor, task: LoadedTask, read: Cases, predictions: Sequence[Prediction], seed: int,
+    seconds: float, out: Path | None, device: Any,
+) -> TaskResult:  # fmt: skip
+    from unified.evaluation.predictor import through_tokenizers
+
+    cases, values = read.cases, [p.value for p in predictions]
+    judges = judges_of(task, cases)
+    scores = {judge.label: judge(values, cases) for judge in judges}
+    result = TaskResult(
+        identity=task.identity,
+        modality=task.spec.modality,
+        n=len(cases),
+        skipped=len(read.skipped),
+        malformed=sum(p.malformed for p in predictions),
+        seconds=round(seconds, 2),
+        headline=judges[0].label,
+        metrics={label: _number(score.value) for label, score in scores.items()},
+        notes={label: score.note for label, score in scores.items() if score.note},
+    )
+    reached = through_tokenizers(processor, task, [c.example for c in cases], device=device)
+    result.ceiling = _values(judges, reached, cases)
+    baseline = _baseline(processor, task, judges[0], seed)
+    if baseline is not None:
+        result.baseline_answer = baseline.name
+        result.baseline = _values(judges, [baseline.predict(c.example) for c in cases], cases)
+        mine, theirs = result.metrics[result.headline], result.baseline[result.headline]
+        if mine is not None and theirs is not None:
+            result.better_than_baseline = judges[0].metric.better(mine, theirs)
+    copying = copy_input(cases)
+    if copying is not None:
+        result.copy_input = _values(judges, [copying.predict(c.example) for c in cases], cases)
+    each = {label: score.per_example for label, score in scores.items() if score.per_example is not None}
+    if out is not None:
+        _write_predictions(out / PREDICTIONS, task.name, cases, predictions, each)
+        picked = sorted({i * len(cases) // SAMPLES for i in range(SAMPLES)})
+        headline = each.get(result.headline)
+        result.samples = save_samples(
+            out, task, [(cases[i], values[i], headline and headline[i]) for i in picked]
+        )
+    return result
+
+
+def _values(
+    judges: Iterable[Judge], values: Sequence[Value], cases: Sequence[Case]
+) -> dict[str, float | None]:
+    return {judge.label: _number(judge(values, cases).value) for judge in judges}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _baseline(processor: Processor, task: LoadedTask, headline: Judge, seed: int) -> Baseline | None:
+    """The trivial predictor, fitted on training rows; None for a task without any."""
+    if "train" not in task.spec.source.splits:
+        return None
+    cases = read_cases(task, "train", limit=BASELINE_ROWS, seed=seed, **_sizes(processor)).cases
+    return fit_baseline(task.spec.modality, cases, headline.goodness)
+
+
+def _write_predictions(
+    path: Path, task: str, cases: Sequence[Case], predictions: Sequence[Prediction],
+    scores: dict[str, tuple[float, ...]],
+) -> None:  # fmt: skip
+    with path.open("a") as file:
+        for i, (case, prediction) in enumerate(zip(cases, predictions, strict=True)):
+            row = {
+                "task": task,
+                "key": case.example.key,
+                "prompt": words_of(case.example.prompt),
+                "prediction": plain(prediction.value),
+                "reference": plain(case.target),
+                "scores": {label: _number(each[i]) for label, each in scores.items()},
+                "malformed": prediction.malformed,
+            }
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _about(
+    model: UnifiedModel, processor: Processor, split: str, limit: int | None, seed: int
+) -> dict[str, Any]:
+    return {
+        "split": split,
+        "limit": limit,
+        "seed": seed,
+        "when": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "parameters": model.num_parameters(),
+        "tokenizer": f"{processor.tokenizers.name}:{processor.tokenizers.hash[:12]}",
+        "device": str(model.device),
+        "versions": {"python": platform.python_version()}
+        | _versions("unified", "torch", "transformers", "numpy"),
+    }
+
+
+def _versions(*names: str) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a checkout that was not installed
+            continue
+    return found
+
+
+# ------------------------------------------------------------------------------ a run's evaluation
+
+
+def run_eval(
+    run: str | Path,
+    tasks: str = "all",
+    *,
+    split: str = "validation",
+    limit: int | None = None,
+    out: str | Path | None = None,
+    batch_size: int = 32,
+    device: str | None = None,
+    seed: int = 0,
+) -> Results:
+    """Evaluates a run, model folder or shipped model, printing a line a task and the table.
+
+    `tasks`: names, paths and `tag:NAME`, comma-separated; `all`: those that the model carries. `out` defaults
+    to `<run>/eval/<split>`, or `eval/<name>-<split>` for a model that is no run.
+    """
+    loaded = load_model_folder(run, device)
+    chosen = select_tasks(tasks, loaded.tasks)
+    folder = Path(out).expanduser() if out is not None else _default_out(run, split)
+
+    def say(name: str, result: TaskResult) -> None:
+        head = result.headline
+        beside = f"baseline {shown(head, result.baseline)}, ceiling {shown(head, result.ceiling)}"
+        line = f"{name}: {head} {shown(head, result.metrics)} ({beside}), {result.n} rows"
+        print(f"{line}, {result.seconds:.1f} s", flush=True)
+
+    results = evaluate(
+        loaded.model, loaded.processor, chosen, split=split, limit=limit, batch_size=batch_size, seed=seed,
+        out=folder, on_task=say,
+    )  # fmt: skip
+    results.about = {"model": str(run), **results.about}
+    results.save(folder)
+    print(f"\n{results.table()}\n")
+    if results.about["without_split"]:
+        print(f"without a split '{split}': {', '.join(results.about['without_split'])}")
+    print(f"wrote {folder}")
+    return results
+
+
+def select_tasks(selector: str, carried: dict[str, LoadedTask]) -> list[LoadedTask]:
+    """The tasks that a selector means: those a model carries come first, then the shipped ones and files."""
+    chosen: dict[str, LoadedTask] = {}
+    for wanted in filter(None, (part.strip() for part in selector.split(","))):
+        if wanted == "all":
+            chosen |= carried
+        elif wanted.startswith("tag:"):
+            chosen |= _tagged(wanted[4:], carried)
+        elif wanted in carried:
+            chosen[wanted] = carried[wanted]
+        else:
+            task = load_task(wanted)
+            chosen[task.name] = task
+    if not chosen:
+        raise UserError(
+            f"--tasks {selector}: selects no task; the model carries {', '.join(carried) or 'none'}"
+        )
+    return list(chosen.values())
+
+
+def _tagged(tag: str, carried: dict[str, LoadedTask]) -> dict[str, LoadedTask]:
+    found = {name: task for name, task in carried.items() if tag in task.spec.tags}
+    if found:
+        return found
+    shipped = [load_task(path) for path in list_tasks()]
+    known = sorted({t for task in [*carried.values(), *shipped] for t in task.spec.tags})
+    if tag not in known:
+        raise UserError(
+            f"--tasks tag:{tag}: no task has that tag{did_you_mean(tag, known)}; tags: {', '.join(known)}"
+        )
+    return {task.name: task for task in shipped if tag in task.spec.tags}
+
+
+def _default_out(run: str | Path, split: str) -> Path:
+    folder, path = find_model_folder(run), Path(run).expanduser()
+    if folder == path / "model":
+        return path / "eval" / split
+    return Path("eval") / f"{folder.name}-{split}"

@@ -1,0 +1,179 @@
+"""From examples to typed answers: batches, legal ids, ranking, decoding of image codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from unified.data.collate import collate
+from unified.specs.example import Example
+from unified.specs.load import LoadedTask
+from unified.tokenization.grammar import GrammarProcessor
+from unified.tokenization.processor import Encoded, Processor
+from unified.values.types import DENSE_TYPES, Value
+
+if TYPE_CHECKING:
+    from unified.model.modeling import UnifiedModel
+
+ENCODER_INPUTS = ("input_ids", "images", "patch_mask", "image_segments")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer in the source frame. `ids`: what was generated, without start and end; `malformed`: it was no
+    whole answer of its kind. `score`: log-probability of a ranked option."""
+
+    value: Value
+    malformed: bool = False
+    ids: tuple[int, ...] = ()
+    score: float | None = None
+
+
+class Predictor:
+    """Answers examples of one task at a time, in batches of like length on the model's device."""
+
+    def __init__(self, model: UnifiedModel, processor: Processor, *, batch_size: int = 32) -> None:
+        self.model, self.processor, self.batch_size = model, processor, batch_size
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        task: LoadedTask,
+        examples: Sequence[Example],
+        *,
+        seed: int = 0,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[Prediction]:
+        """One prediction an example, in order. The true answers in the examples are not looked at. `seed` is
+        that of sampled generation; `on_progress` is told how many are done."""
+        torch.manual_seed(seed)
+        # The answer is unknown when a model is asked, so it does not reach the encoding either.
+        asked = [replace(example, target=()) for example in examples]
+        encoded = [self.processor.encode(example, task) for example in asked]
+        out: dict[int, Prediction] = {}
+        for rows in self._batches(encoded):
+            answers = self._answer(task, [asked[i] for i in rows], [encoded[i] for i in rows])
+            out |= dict(zip(rows, answers, strict=True))
+            if on_progress is not None:
+                on_progress(len(out))
+        return [out[i] for i in range(len(examples))]
+
+    def _batches(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
+        """Indices of rows with about the same number of images and ids."""
+        order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i].images), len(encoded[i].input_ids)))
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    def _answer(
+        self, task: LoadedTask, examples: Sequence[Example], encoded: Sequence[Encoded]
+    ) -> list[Prediction]:
+        memory = self.model.encode(**self._inputs(encoded))
+        if task.spec.modality in DENSE_TYPES:
+            return self._paint(task, examples, memory)
+        if task.spec.options is not None and task.spec.options.decode == "rank":
+            return self._rank(task, examples, memory)
+        return self._write(task, examples, memory)
+
+    def _inputs(self, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
+        inputs = collate(encoded).to(self.model.device).inputs
+        inputs = {name: inputs[name] for name in ENCODER_INPUTS if name in inputs}
+        if self.model.config.image_input == "codes" and "images" in inputs:
+            images = inputs.pop("images")
+            codes = self._image_tokenizer().encode(images.flatten(0, 1))
+            inputs["image_codes"] = codes.unflatten(0, images.shape[:2])
+        return inputs
+
+    def _image_tokenizer(self) -> Any:
+        return self.processor.tokenizers.image.to(self.model.device)
+
+    # ------------------------------------------------------------------ text and locations
+
+    def _write(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
+        """Generation of text and locations."""
+        spec = task.spec
+        processors = []
+        if spec.generation.constrain:
+            grammars = [self.processor.grammar(task, example) for example in examples]
+            processors = [GrammarProcessor(grammars)]
+        most = spec.target.max_tokens or self.processor.max_target_length
+        out = self.model.generate(
+            encoder_outputs=memory, max_new_tokens=most, logits_processor=processors, **_knobs(task)
+        )
+        eos = self.processor.tokenizers.vocabulary.eos_id
+        predictions = []
+        for row, example in zip(out[:, 1:].tolist(), examples, strict=True):
+            ids = row[: row.index(eos)] if eos in row else row
+            predictions.append(self._read(task, ids, None, example))
+        return predictions
+
+    def _rank(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
+        """The option of the highest probability."""
+        vocabulary, text = self.processor.tokenizers.vocabulary, self.processor.tokenizers.text
+        answers = [[[*text.encode(o), vocabulary.eos_id] for o in e.options or ()] for e in examples]
+        longest = max(len(ids) for row in answers for ids in row)
+        options = torch.zeros(len(examples), max(map(len, answers)), longest, dtype=torch.long)
+        for i, row in enumerate(answers):
+            for j, ids in enumerate(row):
+                options[i, j, : len(ids)] = torch.tensor(ids)
+        scores = self.model.rank_options(options.to(self.model.device), encoder_outputs=memory).cpu()
+        scores = scores.masked_fill((options == 0).all(-1), float("-inf"))  # rows with fewer options
+        best = scores.argmax(1).tolist()
+        return [
+            replace(self._read(task, row[b][:-1], None, example), score=float(score[b]))
+            for row, b, score, example in zip(answers, best, scores, examples, strict=True)
+        ]
+
+    # --------------------------------------------------------------------------- images
+
+    def _paint(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
+        """Generation of image codes, and their pixels. After the image's start the model scores image codes
+        alone, so a fixed number of steps is all the constraint there is."""
+        config = self.model.config
+        start = torch.tensor(
+            [[config.decoder_start_token_id, config.image_start_id]], device=self.model.device
+        )
+        out = self.model.generate(
+            encoder_outputs=memory, decoder_input_ids=start.repeat(len(examples), 1),
+            max_new_tokens=config.target_tokens, **_knobs(task),
+        )  # fmt: skip
+        codes = out[:, 2:] - config.vocab_size
+        pixels = self._image_tokenizer().decode(codes).cpu().numpy()
+        return [self._read(task, [], image, example) for image, example in zip(pixels, examples, strict=True)]
+
+    def _read(self, task: LoadedTask, ids: Sequence[int], pixels: Any, example: Example) -> Prediction:
+        value, malformed = self.processor.decode(task, ids, pixels, example)
+        return Prediction(value, malformed, tuple(ids))
+
+
+def _knobs(task: LoadedTask) -> dict[str, Any]:
+    """The task's way of decoding, as keywords of `generate`."""
+    spec = task.spec.generation
+    knobs: dict[str, Any] = {"num_beams": spec.num_beams, "do_sample": spec.do_sample}
+    if spec.do_sample:
+        knobs |= {"temperature": spec.temperature, "top_p": spec.top_p, "top_k": spec.top_k}
+    if spec.guidance_scale > 1:
+        knobs["guidance_scale"] = spec.guidance_scale
+    return knobs
+
+
+def through_tokenizers(
+    processor: Processor, task: LoadedTask, examples: Sequence[Example], *, device: Any, batch_size: int = 32
+) -> list[Value]:
+    """The true answers, tokenised and read back: what a perfect model would be scored for."""
+    if task.spec.modality not in DENSE_TYPES:
+        ids = [processor.encode(example, task).target_ids.tolist()[:-1] for example in examples]
+        return [processor.decode(task, row, None, e)[0] for row, e in zip(ids, examples, strict=True)]
+    image_tokenizer = processor.tokenizers.image.to(device)
+    values: list[Value] = []
+    for start in range(0, len(examples), batch_size):
+        part = examples[start : start + batch_size]
+        images = [processor.encode(example, task).target_image for example in part]
+        with torch.inference_mode():
+            codes = image_tokenizer.encode(torch.stack([torch.from_numpy(i) for i in images]).to(device))
+            pixels = image_tokenizer.decode(codes).cpu().numpy()
+        values += [processor.decode(task, [], p, e)[0] for p, e in zip(pixels, part, strict=True)]
+    return values
