@@ -9,6 +9,7 @@ import numpy as np
 
 from unified.errors import UserError
 from unified.sources.base import Row, RowSource
+from unified.sources.fields import input_paths
 from unified.sources.jsonrows import PackedRows, load_document
 from unified.sources.location import find_file, find_folder, source_root
 from unified.specs.example import BadRow
@@ -26,6 +27,7 @@ class CocoRows(RowSource):
     Left out: crowds, objects under `min_area`, figures without a labelled joint. An image that is
     listed without any annotation is a row for instances (nothing is there) but none for captions
     and keypoints (nobody wrote any); an image whose objects were all left out is none either.
+    Masks, most of a file's size, are kept only where a field reads them.
     """
 
     def __init__(self, task: LoadedTask, spec: CocoSource, split: str) -> None:
@@ -34,6 +36,7 @@ class CocoRows(RowSource):
         self.folder = find_folder(task, spec.splits[split].images, f"{key}.images")
         self.root = source_root(task)
         self.spec = spec
+        self.masks = any("mask" in field for field in input_paths(task.spec.fields))
         where = f"{task.path}: {key}.annotations"
         document = load_document(path, where)
         wanted = ["images", "annotations"] + (["categories"] if spec.kind != "captions" else [])
@@ -55,15 +58,18 @@ class CocoRows(RowSource):
 
     def _group(self, document: dict[str, Any]) -> list[dict[str, Any]]:
         """One {image, annotations} a row."""
+        keys = [key for key in _ANNOTATION if key != "segmentation" or self.masks]
         kept: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         mentioned = set()
         for annotation in document["annotations"]:
             mentioned.add(annotation["image_id"])
             if self._keeps(annotation):
-                kept[annotation["image_id"]].append(annotation)
+                slim = {key: annotation[key] for key in keys if key in annotation}
+                kept[annotation["image_id"]].append(slim)
         rows = []
         for image in document["images"]:
             annotations = kept.get(image["id"], [])
+            image = {key: image[key] for key in _IMAGE}
             if self.spec.per == "annotation":
                 rows += [{"image": image, "annotations": [a]} for a in annotations]
             elif annotations or (self.spec.kind == "instances" and image["id"] not in mentioned):
@@ -115,8 +121,9 @@ class CocoRows(RowSource):
             "boxes": boxes,
             "labels": [self.classes[a["category_id"]] for a in found],
             "areas": areas,
-            "masks": [_mask(a.get("segmentation"), image) for a in found],
         }
+        if self.masks:
+            objects["masks"] = [_mask(a.get("segmentation"), image) for a in found]
         if self.spec.kind == "keypoints":
             triples = np.asarray([a["keypoints"] for a in found], dtype=np.float64)
             triples = triples.reshape(-1, len(self.joints), 3)
@@ -127,6 +134,9 @@ class CocoRows(RowSource):
         return objects
 
 
+_IMAGE = ("id", "file_name", "width", "height")
+_ANNOTATION = ("id", "bbox", "area", "category_id", "segmentation", "keypoints", "caption")
+"""What is kept of the file's entries."""
 _SINGULAR = {
     "boxes": "box", "labels": "label", "areas": "area", "masks": "mask", "keypoints": "keypoints",
     "captions": "caption",
