@@ -20,7 +20,13 @@ def commands(page):
 def run(command, folder):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=600
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -43,11 +49,15 @@ def test_add_a_task(tmp_path):
     assert len([line for line in text.splitlines() if line.strip()]) <= 25
 
 
-@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT) for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]))
+@pytest.mark.parametrize(
+    "page", sorted(p.relative_to(ROOT) for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
         assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
-    for name in re.findall(r"(?:configs|benchmarks|tokenizers)/[\w/]+\.(?:yaml|py)", (ROOT / page).read_text()):
+    for name in re.findall(
+        r"(?:configs|benchmarks|tokenizers)/[\w/]+\.(?:yaml|py)", (ROOT / page).read_text()
+    ):
         assert (ROOT / name).exists(), f"{page}: {name}"
 
 

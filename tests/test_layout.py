@@ -10,7 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Imports go only downwards in this order; `model` stands beside it.
-ORDER = ["cli", "serving", "training", "evaluation", "objectives", "data", "tokenization", "sources", "specs", "values"]
+ORDER = [
+    "cli",
+    "serving",
+    "training",
+    "evaluation",
+    "objectives",
+    "data",
+    "tokenization",
+    "sources",
+    "specs",
+    "values",
+]
 
 
 def package_of(path):
@@ -26,10 +37,14 @@ def imported_packages(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             names = [node.module] if node.module != "unified" else [f"unified.{a.name}" for a in node.names]
-        yield from ((n.split(".")[1], node.lineno) for n in names if n.startswith("unified.") and n.count("."))
+        yield from (
+            (n.split(".")[1], node.lineno) for n in names if n.startswith("unified.") and n.count(".")
+        )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "unified").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "unified").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_imports_go_downwards(path):
     here = package_of(path)
     for there, line in imported_packages(path):
@@ -37,7 +52,9 @@ def test_imports_go_downwards(path):
             continue
         assert here != "model", f"{path}:{line}: model imports unified.{there}; it knows nothing of tasks"
         if there == "model":
-            assert here in ORDER[: ORDER.index("objectives") + 1], f"{path}:{line}: {here} may not use the model"
+            assert here in ORDER[: ORDER.index("objectives") + 1], (
+                f"{path}:{line}: {here} may not use the model"
+            )
             continue
         assert here in ORDER and there in ORDER, f"{path}:{line}: unknown package {here} or {there}"
         assert ORDER.index(there) > ORDER.index(here), f"{path}:{line}: {here} imports {there}, upwards"
@@ -55,7 +72,9 @@ def test_no_python_in_data_folders(folder):
 
 
 def test_transformers_imports_from_the_root_of_the_checkout():
-    code = "import tokenizers, transformers; assert 'site-packages' in tokenizers.__file__, tokenizers.__file__"
+    code = (
+        "import tokenizers, transformers; assert 'site-packages' in tokenizers.__file__, tokenizers.__file__"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

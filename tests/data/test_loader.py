@@ -1,4 +1,4 @@
-"""Global batches are the same for any number of ranks, workers and micro-batches; bad rows are replaced and told."""
+"""Global batches are the same for any ranks, workers and micro-batches; bad rows are replaced and told."""
 
 import json
 from pathlib import Path
@@ -145,7 +145,9 @@ def test_codes_are_made_for_real_images_only(dataset):
             assert pixels.shape == (1, 64, 64, 3)
             return torch.full((1, 16), 7)
 
-    examples = [e for e in (dataset[i][0] for i in range(40)) if e.task in ("toybox_depth", "toybox_vqa_count")]
+    examples = [
+        e for e in (dataset[i][0] for i in range(40)) if e.task in ("toybox_depth", "toybox_vqa_count")
+    ]
     depth = next(e for e in examples if e.target_image is not None)
     count = next(e for e in examples if e.target_image is None)
     batch = collate([count, depth]).with_codes(Encoder())
@@ -190,7 +192,9 @@ def test_a_bad_row_is_replaced_and_logged(processor, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
     assert sorted(line["key"] for line in lines) == ["rows.jsonl:4", "rows.jsonl:5"]
     assert all("first" in line["reason"] for line in lines)
-    assert [e.key for e, _ in (data[i] for i in range(20))] == [e.key for e, _ in (data[i] for i in range(20))]
+    assert [e.key for e, _ in (data[i] for i in range(20))] == [
+        e.key for e, _ in (data[i] for i in range(20))
+    ]
 
 
 def test_too_many_bad_rows_stop_the_run(processor, tmp_path):

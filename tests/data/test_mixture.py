@@ -34,7 +34,9 @@ def test_rules(tmp_path, rule, expected):
 
 
 def test_weights_and_shares(tmp_path):
-    text = "tasks:\n- {task: toybox_vqa_count, share: 0.4}\n- {task: toybox_depth, weight: 2}\n- toybox_refer\n"
+    text = (
+        "tasks:\n- {task: toybox_vqa_count, share: 0.4}\n- {task: toybox_depth, weight: 2}\n- toybox_refer\n"
+    )
     assert rates(mixture(tmp_path, text), ROWS) == pytest.approx(
         {"toybox_vqa_count": 0.4, "toybox_depth": 0.4, "toybox_refer": 0.2}
     )

@@ -122,7 +122,12 @@ def collate(examples: Sequence[Encoded], length_power: float = 0.0) -> Batch:
         code_weights = inputs["target_code_mask"].float() * torch.tensor(scale)[:, None, None]
 
     return Batch(
-        inputs, target_images, text_weights, code_weights, [e.task for e in examples], [e.key for e in examples]
+        inputs,
+        target_images,
+        text_weights,
+        code_weights,
+        [e.task for e in examples],
+        [e.key for e in examples],
     )
 
 

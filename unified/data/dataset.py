@@ -66,7 +66,8 @@ class MixtureDataset:
         self.processor = processor
 
     def __getitem__(self, index: int) -> tuple[Encoded, list[SkippedRow]]:
-        data, skipped = self.tasks[self.order.sample(index).task], []
+        data = self.tasks[self.order.sample(index).task]
+        skipped: list[SkippedRow] = []
         while len(skipped) < MAX_BAD_IN_A_ROW:
             sample = self.order.sample(index, attempt=len(skipped))
             row = sample.ordinal if data.streamed else sample.row
@@ -110,5 +111,5 @@ class SkipLog:
             if len(seen) > MAX_BAD_SHARE * self.rows[row.task]:
                 raise UserError(
                     f"{row.task}: {len(seen)} of {self.rows[row.task]} rows could not be used, more than "
-                    f"{MAX_BAD_SHARE:.0%}; the last was {row.key}: {row.reason}. All are listed in {self.path}"
+                    f"{MAX_BAD_SHARE:.0%}; the last was {row.key}: {row.reason}. All stand in {self.path}"
                 )

@@ -33,7 +33,13 @@ class _MicroBatches(Dataset[_Item]):
     """Item n is micro-batch n % accumulation of step n // accumulation, for one rank."""
 
     def __init__(
-        self, data: MixtureDataset, batch_size: int, micro_batch: int, rank: int, world: int, length_power: float
+        self,
+        data: MixtureDataset,
+        batch_size: int,
+        micro_batch: int,
+        rank: int,
+        world: int,
+        length_power: float,
     ) -> None:
         self.data, self.batch_size, self.micro_batch = data, batch_size, micro_batch
         self.rank, self.world, self.length_power = rank, world, length_power
@@ -64,8 +70,8 @@ class StepLoader:
     """Iterates over (step, this rank's micro-batches, rows skipped on the way).
 
     batch_size: examples of one optimiser step over all ranks; micro_batch: examples of one forward pass on
-    one rank. batch_size must be a multiple of micro_batch x world (UserError). workers: processes that read and
-    tokenise ahead (0: none). `wait`: seconds that the last step spent waiting for data.
+    one rank. batch_size must be a multiple of micro_batch x world (UserError). workers: processes that read
+    and tokenise ahead (0: none). `wait`: seconds that the last step spent waiting for data.
     """
 
     def __init__(
@@ -96,7 +102,7 @@ class StepLoader:
         loader: DataLoader[_Item] = DataLoader(
             self.items,
             batch_size=None,
-            sampler=range(first, last),  # type: ignore[arg-type]
+            sampler=range(first, last),
             num_workers=self.workers,
             prefetch_factor=max(2, self.accumulation) if self.workers else None,
         )

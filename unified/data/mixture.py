@@ -66,7 +66,9 @@ def _by_group(
             )
         inside[entry.group] = inside.get(entry.group, 0.0) + raw[entry.task.name]
     return {
-        e.task.name: groups[e.group] * raw[e.task.name] / inside[e.group] for e in entries if e.group is not None
+        e.task.name: groups[e.group] * raw[e.task.name] / inside[e.group]
+        for e in entries
+        if e.group is not None
     }
 
 

@@ -24,7 +24,12 @@ PROMPTS = [
 def run_demo(run: Path, overrides: Sequence[str]) -> int:
     """Trains configs/demo.yaml into `run`, which evaluates at its end; writes report.html and a picture, and
     prints three prompts to try. Returns the exit code of the training when that fails."""
-    command = [sys.executable, str(resource("train.py")), str(resource("configs") / "demo.yaml"), f"run={run}"]
+    command = [
+        sys.executable,
+        str(resource("train.py")),
+        str(resource("configs") / "demo.yaml"),
+        f"run={run}",
+    ]
     code = subprocess.run([*command, *overrides]).returncode
     if code:
         return code
