@@ -133,10 +133,8 @@ def _score(
     if out is not None:
         _write_predictions(out / PREDICTIONS, task.name, cases, predictions, each)
         picked = sorted({i * len(cases) // SAMPLES for i in range(SAMPLES)})
-        headline = each.get(result.headline)
-        result.samples = save_samples(
-            out, task, [(cases[i], values[i], headline and headline[i]) for i in picked]
-        )
+        headline = each.get(result.headline, (math.nan,) * len(cases))
+        result.samples = save_samples(out, task, [(cases[i], values[i], headline[i]) for i in picked])
     return result
 
 
@@ -167,7 +165,7 @@ def _write_predictions(
             row = {
                 "task": task,
                 "key": case.example.key,
-                "prompt": words_of(case.example.prompt),
+                "prompt": words_of(case.example),
                 "prediction": plain(prediction.value),
                 "reference": plain(case.target),
                 "scores": {label: _number(each[i]) for label, each in scores.items()},

@@ -22,11 +22,12 @@ from unified.evaluation.results import RESULTS, Results, TaskResult, shown
 
 PICTURE = 320
 """Longest side of a picture in the report, in pixels."""
-SHOWN_FILES = ("config.yaml",)
+SHOWN_FILES = ("model/run.yaml", "model/README.md")
 
 
 def write_report(run_dir: Path) -> Path:
-    """Writes `report.html` into a run folder from its metrics.jsonl and evaluation/; returns its path.
+    """Writes `report.html` into a run folder, from its metrics.jsonl and its newest evaluation; returns the
+    page's path.
 
     Also takes a results folder itself (one that holds results.json). Raises UserError where there is neither
     training nor evaluation to report.
@@ -34,22 +35,22 @@ def write_report(run_dir: Path) -> Path:
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
         raise UserError(f"{run_dir}: no such folder")
-    evaluated = run_dir if (run_dir / RESULTS).is_file() else run_dir / "evaluation"
-    results = Results.load(evaluated) if (evaluated / RESULTS).is_file() else None
+    evaluations = [*run_dir.glob(RESULTS), *(run_dir / "eval").rglob(RESULTS)]
+    evaluated = max(evaluations, key=lambda p: p.stat().st_mtime).parent if evaluations else run_dir
+    results = Results.load(evaluated) if evaluations else None
     steps = _read_lines(run_dir / "metrics.jsonl")
     if results is None and not steps:
-        raise UserError(f"{run_dir}: neither metrics.jsonl nor evaluation/{RESULTS}: nothing to report yet")
-    about = _about(run_dir)
+        raise UserError(f"{run_dir}: neither metrics.jsonl nor eval/*/{RESULTS}: nothing to report yet")
     page = _template().render(
         title=f"Run {run_dir.resolve().name}",
-        subtitle=_subtitle(results, about),
+        subtitle=_subtitle(results),
         cards=_cards(results, steps),
         rows=[_row(name, task) for name, task in results.tasks.items()] if results else [],
         charts=_charts(steps),
         sparks=_sparks(steps),
         tasks=[_task(name, task, evaluated) for name, task in results.tasks.items()] if results else [],
-        command=about.pop("command", ""),
-        facts=_facts(results, about),
+        command=_command(run_dir),
+        facts=_facts(results),
         files=[(f, (run_dir / f).read_text()) for f in SHOWN_FILES if (run_dir / f).is_file()],
     )
     path = run_dir / "report.html"
@@ -97,6 +98,7 @@ def _line(steps: list[dict[str, Any]], key: str, name: str = "") -> Line:
 
 CHARTS = (
     ("Loss a target token", "loss", True),
+    ("Target tokens predicted right (share)", "token_accuracy", False),
     ("Learning rate", "lr", False),
     ("Tokens a second", "tokens_per_second", False),
     ("Norm of the gradient", "grad_norm", True),
@@ -148,26 +150,30 @@ def _cards(results: Results | None, steps: list[dict[str, Any]]) -> list[dict[st
     return cards
 
 
-def _about(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "run.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _command(run_dir: Path) -> str:
+    """The command that trained the run, as its model card states it."""
+    card = run_dir / "model" / "README.md"
+    found = re.search(r"^- command: `(.+)`$", card.read_text(), re.MULTILINE) if card.is_file() else None
+    return found[1] if found else ""
 
 
-def _subtitle(results: Results | None, about: dict[str, Any]) -> str:
-    parts = [str(about[k]) for k in ("started", "device") if k in about]
-    if results:
-        a = results.about
-        limit = "" if a.get("limit") is None else f", at most {a['limit']} rows a task"
-        parts.append(f"evaluated on split “{a['split']}”{limit}")
-    return " · ".join(parts)
+def _subtitle(results: Results | None) -> str:
+    if results is None:
+        return "not evaluated yet"
+    about = results.about
+    limit = "" if about.get("limit") is None else f", at most {about['limit']} rows a task"
+    return (
+        f"{about['parameters']:,} parameters · evaluated {about['when']} on split “{about['split']}”{limit}"
+    )
 
 
-def _facts(results: Results | None, about: dict[str, Any]) -> list[tuple[str, str]]:
-    facts = dict(about)
-    if results:
-        facts |= {f"evaluation: {k}": v for k, v in results.about.items()}
-        facts["task versions"] = ", ".join(t.identity for t in results.tasks.values())
-    return [(k, _plain(v)) for k, v in facts.items() if v is not None]
+def _facts(results: Results | None) -> list[tuple[str, str]]:
+    if results is None:
+        return []
+    facts = results.about | {"tasks": [task.identity for task in results.tasks.values()]}
+    return [
+        (name.replace("_", " "), _plain(value)) for name, value in facts.items() if value not in (None, [])
+    ]
 
 
 def _plain(value: Any) -> str:
@@ -263,7 +269,7 @@ def _sample(sample: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "prompt": sample["prompt"],
         "pictures": pictures,
-        "words": not sample["prediction_image"] or sample["worded"],
+        "words": sample["worded"],
         "prediction": sample["prediction"],
         "reference": sample["reference"],
         "verdict": verdict,

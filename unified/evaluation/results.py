@@ -40,8 +40,9 @@ class TaskResult:
     ceiling: dict[str, float | None] | None = None
     better_than_baseline: bool | None = None
     samples: list[dict[str, Any]] = field(default_factory=list)
-    """{key, prompt, reference, prediction: words; inputs: [file], reference_image, prediction_image: files
-    under the results folder, where there is something to see}."""
+    """{key, prompt, reference, prediction: words; score: of the headline metric, or None; worded: whether the
+    words are the answer; inputs: [file], reference_image, prediction_image: files under the results folder,
+    None where there is nothing to see}."""
 
 
 @dataclass

@@ -13,12 +13,11 @@ from PIL import Image as Pillow
 from unified.evaluation.cases import Case
 from unified.evaluation.plain import describe
 from unified.evaluation.results import SAMPLES
-from unified.specs.example import Example, Rendered
+from unified.specs.example import Example
 from unified.specs.load import LoadedTask
 from unified.values.draw import draw
 from unified.values.types import (
     Boxes,
-    GroundedText,
     Image,
     Keypoints,
     Label,
@@ -30,10 +29,10 @@ from unified.values.types import (
 
 
 def save_samples(
-    out: Path, task: LoadedTask, picked: Sequence[tuple[Case, Value, float | None]]
+    out: Path, task: LoadedTask, picked: Sequence[tuple[Case, Value, float]]
 ) -> list[dict[str, Any]]:
     """Writes the pictures of (case, prediction, score of the headline metric) under `out/samples/`; returns
-    what `TaskResult.samples` holds."""
+    what `TaskResult.samples` holds; a score of nan is none."""
     folder = Path(SAMPLES) / re.sub(r"[^\w.-]+", "_", task.name)
     (out / folder).mkdir(parents=True, exist_ok=True)
 
@@ -47,35 +46,42 @@ def save_samples(
         example, words = case.example, isinstance(prediction, Text | Label | Number)
         sample: dict[str, Any] = {
             "key": example.key,
-            "prompt": words_of(example.prompt),
+            "prompt": words_of(example),
             "reference": describe(case.target),
             "prediction": describe(prediction),
-            "score": score if score is not None and np.isfinite(score) else None,
-            "worded": words or isinstance(prediction, GroundedText),
+            "score": score if np.isfinite(score) else None,
+            "worded": words,
             "inputs": [save(f"{i}_input_{k}", image) for k, image in enumerate(_inputs(example))],
             "reference_image": None,
             "prediction_image": None,
         }
         if not words:
-            ranges = {"value_range": task.spec.target.value_range}
+            metres = task.spec.target.value_range if task.spec.modality == "depth" else None
             on = example.images[0] if example.images else Image(np.full((64, 64, 3), 255, np.uint8))
-            sample["reference_image"] = save(f"{i}_target", draw(case.target, on, **ranges))
-            sample["prediction_image"] = save(f"{i}_prediction", draw(prediction, on, **ranges))
+            sample["reference_image"] = save(f"{i}_target", draw(case.target, on, value_range=metres))
+            sample["prediction_image"] = save(f"{i}_prediction", draw(prediction, on, value_range=metres))
         samples.append(sample)
     return samples
 
 
-def words_of(parts: Rendered) -> str:
-    """A rendered prompt for people: places as their numbers."""
-    return "".join(part if isinstance(part, str) else f"⟨{describe(part)}⟩" for part in parts)
+def words_of(example: Example) -> str:
+    """The prompt for people: places as pixels of the (first) source image."""
+    words = [
+        part if isinstance(part, str) else f"⟨{describe(_back(example, part))}⟩" for part in example.prompt
+    ]
+    return "".join(words)
+
+
+def _back(example: Example, place: Value) -> Value:
+    """A place of the prompt in the frame of the first source image."""
+    return example.geometries[0].inverse().apply(place) if example.geometries else place
 
 
 def _inputs(example: Example) -> list[Image]:
     """The input images; the places that the prompt names are drawn on the first."""
     images = list(example.images)
     places = [p for p in example.prompt if isinstance(p, Boxes | Points | Keypoints)]
-    if images and places and example.geometries:
-        back = example.geometries[0].inverse()
+    if images:
         for place in places:
-            images[0] = draw(back.apply(place), images[0])
+            images[0] = draw(_back(example, place), images[0])
     return images

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 def pipeline(folder_or_name: str | Path, device: str | None = None) -> Pipeline:
     """Loads the model of a run, a model folder or a shipped model (`toy`) for prompting.
 
-    `device`: e.g. `cpu`, `cuda:1`; default: an accelerator if there is one. Raises UserError where there is no
-    such model, or it cannot be read.
+    `device`: e.g. `cpu`, `cuda:1`; default: an accelerator if there is one. Raises UserError where there is
+    no such model, or it cannot be read.
     """
     return Pipeline(load_model_folder(folder_or_name, device))
 
@@ -86,7 +86,7 @@ class Pipeline:
         prediction = self._predictor.predict(question.task, [example])[0]
         return Result(
             prediction.value,
-            words_of(example.prompt),
+            words_of(example),
             example.images,
             question.known_as,
             prediction.malformed,
