@@ -26,7 +26,8 @@ def things(row, key="scene"):
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize(
-    "kind", ["vqa_count", "vqa_colour", "vqa_shape", "vqa_material", "vqa_exist", "vqa_compare", "vqa_relation"]
+    "kind",
+    ["vqa_count", "vqa_colour", "vqa_shape", "vqa_material", "vqa_exist", "vqa_compare", "vqa_relation"],
 )
 def test_answers(kind, split):
     for row in rows(kind, split):

@@ -10,8 +10,8 @@ import re
 COLOURS = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "white"]
 SHAPES = ["sphere", "cube", "cylinder", "cone"]
 KEY = (
-    {c: "colour" for c in COLOURS}
-    | {s: "shape" for s in SHAPES}
+    dict.fromkeys(COLOURS, "colour")
+    | dict.fromkeys(SHAPES, "shape")
     | {"small": "size", "large": "size", "matte": "material", "shiny": "material"}
 )
 RELATION = r"(left of|right of|in front of|behind)"
@@ -79,13 +79,17 @@ def yes(value):
 
 def answer(question, things):
     """The answer to any question about a picture."""
-    if m := re.fullmatch(r"how many (.+?) are (?:there|in the room)\?|what is the number of (.+)\?", question):
+    if m := re.fullmatch(
+        r"how many (.+?) are (?:there|in the room)\?|what is the number of (.+)\?", question
+    ):
         return str(len(select(m[1] or m[2], things)))
     if m := re.fullmatch(r"(?:what|which) (colour|shape) is the (.+)\?", question):
         return one(m[2], things)[m[1]]
     if m := re.fullmatch(r"what is the (colour|shape) of the (.+)\?", question):
         return one(m[2], things)[m[1]]
-    if m := re.fullmatch(r"is the surface of the (.+) shiny or matte\?|is the (.+) matte or shiny\?", question):
+    if m := re.fullmatch(
+        r"is the surface of the (.+) shiny or matte\?|is the (.+) matte or shiny\?", question
+    ):
         return one(m[1] or m[2], things)["material"]
     if m := re.fullmatch(r"(?:is there|do you see) (an? .+?)(?: in the room)?\?", question):
         return yes(select(m[1], things))

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from unified.sources.toybox.draws import Draws
 from unified.sources.toybox.world import Figure, Limb, Look, Thing, Vec
 
-HIP, TRUNK, NECK_TO_HEAD = 1.06, 0.80, 0.36
+TRUNK, NECK_TO_HEAD, ANKLE = 0.80, 0.36, 0.12
 SHOULDER, PELVIS = 0.30, 0.17
 ARM, LEG = 0.46, 0.53
 """Half-lengths (upper arm, thigh) and offsets in metres; a standing figure is 2.5 m tall."""
 
 Pose = dict[str, Vec]
-"""Directions of the eight limb halves in the figure's own frame (left, up, forward), and `drop`, the
-height of the hips above or below standing, as (0, drop, 0)."""
+"""Directions of the eight limb halves in the figure's own frame (left, up, forward), and `rise`, how
+far the feet leave the ground, as (0, metres, 0)."""
 
 
 def _angles(side: float, up: float, forward: float) -> Vec:
@@ -32,7 +32,7 @@ def _standing(rng: Draws) -> Pose:
         pose[f"{side}_forearm"] = _angles(hang * 0.6, -1.0, 0.15)
         pose[f"{side}_thigh"] = _angles(rng.uniform(0.10, 0.22), -1.0, 0.05)
         pose[f"{side}_shin"] = _angles(0.08, -1.0, -0.05)
-    pose["drop"] = (0.0, 0.0, 0.0)
+    pose["rise"] = (0.0, 0.0, 0.0)
     return pose
 
 
@@ -67,7 +67,7 @@ def _jump(pose: Pose, rng: Draws, side: str) -> None:
         pose[f"{part}_arm"] = pose[f"{part}_forearm"] = _angles(rng.uniform(0.5, 0.8), 1.0, 0.0)
         pose[f"{part}_thigh"] = _angles(0.9, -0.8, 0.4)
         pose[f"{part}_shin"] = _angles(-0.25, -1.0, -0.3)
-    pose["drop"] = (0.0, rng.uniform(0.45, 0.7), 0.0)
+    pose["rise"] = (0.0, rng.uniform(0.4, 0.65), 0.0)
 
 
 def _hold(pose: Pose, rng: Draws, side: str) -> None:
@@ -120,7 +120,7 @@ def make_figure(
     POSES[action](pose, rng, side)
     turned = {"sit": (0.5, 0.8), "run": (0.8, 1.2)}.get(action, (0.0, 0.35))
     yaw = rng.uniform(*turned) * (1 if rng.flip() else -1)
-    hip = seat + 0.20 if action == "sit" else HIP + pose["drop"][1]
+    hip = seat + 0.20 if action == "sit" else _standing_height(pose)
     return _assemble(pose, action, colour, (x, hip, z), yaw, item, 0.0)
 
 
@@ -130,7 +130,15 @@ def make_mood(rng: Draws, colour: str, x: float, z: float, mood: float) -> Figur
     angle = math.radians(mood / 3.0 * 72.0)
     for side in ("left", "right"):
         pose[f"{side}_arm"] = pose[f"{side}_forearm"] = (math.cos(angle), math.sin(angle), 0.0)
-    return _assemble(pose, "stand", colour, (x, HIP, z), rng.uniform(-0.2, 0.2), None, mood)
+    return _assemble(
+        pose, "stand", colour, (x, _standing_height(pose), z), rng.uniform(-0.2, 0.2), None, mood
+    )
+
+
+def _standing_height(pose: Pose) -> float:
+    """Height of the hips at which the lower foot is on the ground, or as high above it as the pose jumps."""
+    lowest = min(pose[f"{side}_thigh"][1] + pose[f"{side}_shin"][1] for side in ("left", "right"))
+    return ANKLE - LEG * lowest + pose["rise"][1]
 
 
 def _assemble(

@@ -19,6 +19,8 @@ from unified.sources.toybox.world import COLOURS, JOINTS, Camera, Figure, Scene,
 F32 = npt.NDArray[Any]  # float32 throughout: Python floats do not widen it
 SKIN, HAIR = (0.93, 0.72, 0.56), (0.22, 0.13, 0.08)
 AMBIENT, DIFFUSE, SKY = 0.42, 0.58, 0.14
+MATTE = 0.92
+"""Share of the light that matte paint throws back, next to shiny paint."""
 FAR = np.float32(1e6)
 
 
@@ -51,6 +53,9 @@ class _Frame:
         axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / size - np.float32(0.5)
         self.axis = axis / np.float32(camera.focal)
         self.up, self.light = camera.turn((0.0, 1.0, 0.0)), camera.turn(scene.light)
+        hx, hz = scene.light[0], scene.light[2] - 1.0
+        n = math.hypot(hx, hz)
+        self.stripe = camera.turn((hx / n, 0.0, hz / n))
         c, s = math.cos(camera.pitch), math.sin(camera.pitch)
         ground = np.float32(camera.height) / (c * self.axis + s)  # over how fast a row's rays go down
         wall = np.float32(scene.wall_distance) / (c - s * self.axis)
@@ -98,7 +103,8 @@ class _Frame:
         np.copyto(self.gloss[where], self._gloss(rect, normals) if shiny else 0.0, where=near)
 
     def _gloss(self, rect: tuple[int, int, int, int], normals: list[F32]) -> F32:
-        """Highlight of the light and sheen of the sky, from the mirrored ray."""
+        """Highlight of the light and sheen of the sky, from the mirrored ray, and a bright band down the
+        side that faces between light and camera, for solids whose sides never mirror the light."""
         u, v = self.axis[None, rect[2] : rect[3]], self.axis[rect[0] : rect[1], None]
         nx, ny, nz = normals
         twice = (u * nx + v * ny + nz) * -2.0
@@ -106,12 +112,14 @@ class _Frame:
         length = 1.0 / np.sqrt(u * u + v * v + 1.0)
         spot = (u * lx + (v * ly + lz) + twice * (nx * lx + ny * ly + nz * lz)) * length
         np.clip(spot, 0.0, 1.0, out=spot)
-        spot *= spot
-        spot *= spot
-        spot *= spot
+        _square(spot, 4)
         sky = ((v * uy + uz) + twice * (ny * uy + nz * uz)) * length
         np.clip(sky, 0.0, 1.0, out=sky)
-        return 0.85 * spot * spot + 0.30 * sky * sky
+        bx, by, bz = self.stripe
+        band = nx * bx + ny * by + nz * bz
+        np.clip(band, 0.0, 1.0, out=band)
+        _square(band, 3)
+        return 0.85 * spot + 0.3 * sky + 0.42 * band + 0.04
 
     def finish(self) -> Rendering:
         lambert = self.normals @ np.array(self.light, np.float32)
@@ -134,6 +142,12 @@ class _Frame:
             if len(rows):
                 boxes[k] = c0 + cols[0], r0 + rows[0], c0 + cols[-1] + 1, r0 + rows[-1] + 1
         return Rendering(colour.astype(np.uint8), self.depth, self.normals, self.ids, boxes, seen, self.area)
+
+
+def _square(values: F32, times: int) -> None:
+    """values ** (2 ** times), in place."""
+    for _ in range(times):
+        values *= values
 
 
 def render(scene: Scene, size: int) -> Rendering:
@@ -189,8 +203,10 @@ def _draw_thing(frame: _Frame, thing: Thing) -> None:
     rect = _rect(outline(thing, frame.scene.camera, frame.size), frame.size)
     u, v = frame.axis[None, rect[2] : rect[3]], frame.axis[rect[0] : rect[1], None]
     hit, depth, normals = SOLIDS[thing.look.shape](thing, frame, u, v)
-    paint = frame.add_paint(COLOURS[thing.look.colour])
-    frame.write(rect, hit, depth, normals, paint, thing.look.material == "shiny")
+    shiny = thing.look.material == "shiny"
+    r, g, b = COLOURS[thing.look.colour]
+    paint = frame.add_paint((r, g, b) if shiny else (r * MATTE, g * MATTE, b * MATTE))
+    frame.write(rect, hit, depth, normals, paint, shiny)
 
 
 Hits = tuple[npt.NDArray[np.bool_], F32, list[F32]]
@@ -323,10 +339,9 @@ def _draw_figure(frame: _Frame, figure: Figure) -> None:
     hit = t < FAR
     y = np.take_along_axis(y, limb[None], 0)[0]
     share = np.clip(y / length[limb], 0.0, 1.0)
-    inverse = (1.0 / r)[limb]
-    normals = [
-        (t * w - (a[limb, k] + share * ba[limb, k])) * inverse for k, w in enumerate((u, v, np.float32(1)))
-    ]
+    normals = [t * w - (a[limb, k] + share * ba[limb, k]) for k, w in enumerate((u, v, np.float32(1)))]
+    inverse = 1.0 / np.sqrt(normals[0] ** 2 + normals[1] ** 2 + normals[2] ** 2)
+    normals = [n * inverse for n in normals]
 
     shirt = COLOURS[figure.colour]
     trousers = (shirt[0] * 0.5, shirt[1] * 0.5, shirt[2] * 0.5)
@@ -354,5 +369,6 @@ def keypoints(scene: Scene, rendering: Rendering, figure: int) -> npt.NDArray[np
         if 0.0 <= x < size and 0.0 <= y < size:
             # A joint lies inside its limb: it is seen when only its own skin is before it.
             gap = scene.camera.to_camera(point)[2] - float(rendering.depth[int(y), int(x)])
-            out[k] = x, y, 2 if gap < skin.get(name, 0.2) else 1
+            own = rendering.ids[int(y), int(x)] == len(scene.things) + figure + 1
+            out[k] = x, y, 2 if gap < (skin.get(name, 0.2) if own else 0.0) else 1
     return out
