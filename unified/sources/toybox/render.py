@@ -119,7 +119,7 @@ class _Frame:
         band = nx * bx + ny * by + nz * bz
         np.clip(band, 0.0, 1.0, out=band)
         _square(band, 3)
-        return 0.85 * spot + 0.3 * sky + 0.42 * band + 0.04
+        return 0.85 * spot + 0.2 * sky + 0.26 * band + 0.03
 
     def finish(self) -> Rendering:
         lambert = self.normals @ np.array(self.light, np.float32)
