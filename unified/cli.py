@@ -105,7 +105,7 @@ def mixture_show(args: argparse.Namespace) -> int:
 def train_text(args: argparse.Namespace) -> int:
     from unified.tokenization.train_text import train_text as train
 
-    train(args.mixture, Path(args.out), vocab_size=args.vocab_size, n_rows=args.rows)
+    train(args.mixture, Path(args.out), vocab_size=args.vocab_size, n_rows=args.rows, words=args.words)
     return 0
 
 
@@ -196,8 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     p = _command(tokenizers, "train-text", train_text, "sentencepiece on the prompts and targets of a mixture")
     p.add_argument("mixture")
     p.add_argument("--out", required=True, help="folder of the tokenizer set")
-    p.add_argument("--vocab-size", type=int, default=2000)
-    p.add_argument("--rows", type=int, default=2000, help="rows read from each task")
+    p.add_argument("--vocab-size", type=int, default=2048)
+    p.add_argument("--rows", type=int, default=200, help="rows read from each task")
+    p.add_argument("--words", help="a file of further words, one a line, for texts that the tasks do not have")
     p = _command(tokenizers, "train-image", train_image, "a VQGAN on the images of a mixture")
     p.add_argument("config", help="e.g. tokenizers/toy/vqgan.yaml")
     p.add_argument("--out", required=True, help="folder of the tokenizer set")

@@ -42,6 +42,17 @@ class DiscriminatorConfig(BaseModel):
     layers: int = Field(2, ge=1)
 
 
+class CropConfig(BaseModel):
+    """Until step `until`, `batch_size * (size / side)^2` crops a step instead of whole images, for the same
+    cost. Of a few random places each crop takes the busiest: most of a picture is flat."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    side: int = Field(ge=8)
+    until: int = Field(ge=1)
+    tries: int = Field(3, ge=1)
+
+
 class ImageTrainingConfig(BaseModel):
     """The `training` section of an image tokenizer's config."""
 
@@ -57,6 +68,7 @@ class ImageTrainingConfig(BaseModel):
     """Relative weight of a kind (image, mask, segmentation, depth, normals) among them; default 1."""
     steps: int = Field(ge=1)
     batch_size: int = Field(32, ge=1)
+    crop: CropConfig | None = None
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
     codebook_start: int = Field(0, ge=0)
@@ -204,7 +216,8 @@ class ImageTrainer:
         if config.start_from:
             self.model.load_state_dict(read_weights(Path(config.start_from)))
         self.model.quantize.requires_grad_(False)  # moved by averages, not by gradients
-        self.pool = torch.from_numpy(pool)
+        held = min(64, len(pool) // 2)
+        self.pool, self.check = torch.from_numpy(pool[held:]), torch.from_numpy(pool[:held])
         self.critic: nn.Module | None = None
         if config.discriminator:
             self.critic = patch_discriminator(config.discriminator).to(self.device)
@@ -219,39 +232,67 @@ class ImageTrainer:
         """All steps; writes the weights every `save_every` steps and at the end."""
         config = self.config
         learned = [p for p in self.model.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(learned, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=1e-4)
+        kernels = [p for p in learned if p.ndim == 4 and min(p.shape[:2]) > 3]
+        others = [p for p in learned if not any(p is k for k in kernels)]
+        optimisers: list[torch.optim.Optimizer] = [
+            Muon(kernels, lr=config.learning_rate),
+            torch.optim.AdamW(others, lr=config.learning_rate / 10, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
+        rates = [group["lr"] for optimiser in optimisers for group in optimiser.param_groups]
         critic_optimiser = (
-            torch.optim.AdamW(self.critic.parameters(), lr=config.learning_rate / 2, betas=(0.5, 0.9))
+            torch.optim.AdamW(self.critic.parameters(), lr=config.learning_rate / 40, betas=(0.5, 0.9))
             if self.critic
             else None
         )
         started, totals, counted = time.monotonic(), dict[str, float](), 0
         for step in range(config.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * self._schedule(step)
+            groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate * self._schedule(step)
             if step == config.codebook_start:
-                self._seed_codebook(keep=config.start_from is not None and config.codebook_start == 0)
-            images = self._batch()
+                self._seed_codebook(step, keep=config.start_from is not None and config.codebook_start == 0)
+            images = self._batch(step)
             loss, shown, metrics = self._generator_loss(images, step)
-            optimiser.zero_grad(set_to_none=True)
+            self.model.zero_grad(set_to_none=True)
             loss.backward()
             self._average_gradients(learned)
-            nn.utils.clip_grad_norm_(learned, 1.0)
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             if self.critic and critic_optimiser and config.discriminator and step >= config.discriminator.start:
                 metrics["critic"] = self._critic_step(critic_optimiser, images, shown)
             if self.codebook and step % config.restart_every == config.restart_every - 1:
-                metrics["restarted"] = float(self._restart_codes())
+                metrics["restarted"] = float(self._restart_codes(step))
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + value
             counted += 1
             if (step + 1) % config.log_every == 0 and self.rank == 0:
                 speed = config.batch_size * (step + 1) / (time.monotonic() - started)
                 told = "  ".join(f"{k} {v / counted:.4f}" for k, v in totals.items())
-                log.info("step %d/%d  %s  %.0f images/s", step + 1, config.steps, told, speed)
+                log.info(
+                    "step %d/%d  check %.2f dB  %s  %.0f images/s",
+                    step + 1, config.steps, self.check_psnr(), told, speed,
+                )  # fmt: skip
                 totals, counted = {}, 0
             if self.rank == 0 and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
                 save_weights(self.model, out)
+
+    @torch.no_grad()
+    def check_psnr(self) -> float:
+        """Mean PSNR in dB over whole images that are not trained on, through the codes once there are any."""
+        errors = []
+        for part in self.check.split(32):
+            images = to_model(part.to(self.device))
+            with self._autocast():
+                latent = self.model.to_latent(images).float()
+                if self.codebook:
+                    latent = self.model.lookup(self.model.nearest(latent), (latent.shape[2], latent.shape[3]))
+                shown = self.model.from_latent(latent).float().clamp(-1, 1)
+            errors.append((shown - images).square().mean((1, 2, 3)))
+        return float((10 * torch.log10(4 / torch.cat(errors).clamp_min(1e-12))).mean())
+
+    def _cells(self) -> int:
+        """Codes an image."""
+        return (self.config.size // self.model.factor) ** 2
 
     def _schedule(self, step: int) -> float:
         if step < self.config.warmup:
@@ -259,13 +300,24 @@ class ImageTrainer:
         done = (step - self.config.warmup) / max(1, self.config.steps - self.config.warmup)
         return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
 
-    def _batch(self) -> Tensor:
-        """(B, 3, size, size) in -1..1; half of them mirrored."""
-        index = torch.randint(len(self.pool), (self.config.batch_size // self.world,), generator=self.random)
-        pixels = self.pool[index].to(self.device).float() / 127.5 - 1
-        images = rearrange(pixels, "b h w c -> b c h w").contiguous()  # channels last is slow on CPUs
+    def _batch(self, step: int) -> Tensor:
+        """(B, 3, side, side) in -1..1, whole images or crops; half of them mirrored."""
+        count, crop = self.config.batch_size // self.world, self.config.crop
+        if crop and step < crop.until:
+            count *= (self.config.size // crop.side) ** 2
+        index = torch.randint(len(self.pool), (count,), generator=self.random)
+        chosen = self.pool[index]
+        if crop and step < crop.until:
+            chosen = torch.stack([self._busiest(image, crop) for image in chosen])
+        images = to_model(chosen.to(self.device))
         flip = torch.rand(len(images), generator=self.random).to(self.device) < 0.5
         return torch.where(flip[:, None, None, None], images.flip(-1), images)
+
+    def _busiest(self, image: Tensor, crop: CropConfig) -> Tensor:
+        """Of some random crops of an image (size, size, 3) the one whose pixels vary most."""
+        corners = torch.randint(self.config.size - crop.side + 1, (crop.tries, 2), generator=self.random)
+        crops = [image[y : y + crop.side, x : x + crop.side] for y, x in corners.tolist()]
+        return max(crops, key=lambda c: float(c.float().std()))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
@@ -317,12 +369,12 @@ class ImageTrainer:
     # ------------------------------------------------------------------------ codebook
 
     @torch.no_grad()
-    def _latents(self, batches: int) -> Tensor:
+    def _latents(self, batches: int, step: int) -> Tensor:
         """(n, d) latents of some batches, alike in every process."""
         found = []
         for _ in range(batches):
             with self._autocast():
-                latent = self.model.to_latent(self._batch())
+                latent = self.model.to_latent(self._batch(step))
             found.append(rearrange(latent.float(), "b d h w -> (b h w) d"))
         latents = torch.cat(found)
         if self.world > 1:
@@ -332,12 +384,12 @@ class ImageTrainer:
         return latents
 
     @torch.no_grad()
-    def _seed_codebook(self, keep: bool) -> None:
+    def _seed_codebook(self, step: int, keep: bool) -> None:
         """k-means on latents of the moment, unless the codebook came with the weights."""
         book = self.model.quantize.embedding.weight
         size = len(book)
         if not keep:
-            latents = self._latents(max(8, 16 * size // (self.config.batch_size * 64) * self.world))
+            latents = self._latents(1 + 32 * size // (self.config.batch_size * self._cells()), step)
             if len(latents) < size:
                 raise UserError(f"training: {len(latents)} latents cannot seed {size} codes; use larger batches")
             pick = torch.randperm(len(latents), generator=torch.Generator().manual_seed(self.config.seed))[:size]
@@ -369,12 +421,12 @@ class ImageTrainer:
         book.copy_(torch.where(alive, moved, book))
 
     @torch.no_grad()
-    def _restart_codes(self) -> int:
+    def _restart_codes(self, step: int) -> int:
         """Sends codes used less than a twentieth of the average to latents of the moment."""
         assert self.codebook is not None
         used = self.codebook.used
         dead = (used < 0.05 * used.mean()).nonzero()[:, 0]
-        latents = self._latents(1)
+        latents = self._latents(1, step)
         dead = dead[: len(latents)]
         if len(dead):
             shuffled = torch.randperm(len(latents), generator=torch.Generator().manual_seed(len(dead)))
@@ -393,6 +445,46 @@ class ImageTrainer:
         dist.all_reduce(flat)
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient) / self.world)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose steps are orthogonalised (Jordan et al. 2024), for convolution kernels: it needs a
+    fraction of Adam's steps, and steps are what a CPU lacks. `lr` is the spectral size of a step."""
+
+    def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                momentum = state["momentum"]
+                momentum.lerp_(p.grad, 1 - group["momentum"])
+                step = orthogonalised(p.grad.lerp(momentum, group["momentum"]).flatten(1))
+                scale = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
+                p.add_(step.view_as(p), alpha=-group["lr"] * scale)
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """About the nearest matrix with singular values of 1, by Newton-Schulz iteration."""
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix if wide else matrix.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x if wide else x.T
+
+
+def to_model(pixels: Tensor) -> Tensor:
+    """(B, h, w, 3) uint8 -> (B, 3, h, w) in -1..1."""
+    images = rearrange(pixels.float() / 127.5 - 1, "b h w c -> b c h w")
+    return images.contiguous()  # what rearrange leaves, channels last, is slow on CPUs
 
 
 def patch_discriminator(config: DiscriminatorConfig) -> nn.Module:

@@ -1,0 +1,252 @@
+"""Examples -> token sequences, and predictions -> typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from unified.errors import UserError
+from unified.specs.example import BadRow, Example, Rendered
+from unified.specs.task import LoadedTask
+from unified.tokenization import parsing
+from unified.tokenization.answers import build_grammar, class_names, is_dense, joint_tokens, read_answer
+from unified.tokenization.grammar import Grammar
+from unified.tokenization.pixels import cell_any, grid_mask, input_pixels, target_pixels
+from unified.tokenization.tokenizer_set import TokenizerSet
+from unified.values.dense import from_image
+from unified.values.types import Boxes, DenseValue, Image, Keypoints, Points, Value
+
+Ids = npt.NDArray[np.int64]
+CACHED = 4096
+"""Strings whose ids and tasks whose grammars are remembered."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tokenised example, in numpy.
+
+    input_ids: (Lt,) int64 prompt with its end token; `truncated` of its ids were cut off before it.
+    images: (M, S, S, 3) float32 0..255, padding 0; patch_mask: (M, Np) bool, False on padding.
+    target_ids: (Td,) int64 answer with its end token, for a dense answer just that.
+    target_image: (S2, S2, 3) uint8 pixels of a dense answer, or None; target_code_mask: (Ni,) bool, the
+    codes that count.
+    """
+
+    task: str
+    key: str
+    weight: float
+    input_ids: Ids
+    images: npt.NDArray[np.float32]
+    patch_mask: npt.NDArray[np.bool_]
+    target_ids: Ids
+    target_image: npt.NDArray[np.uint8] | None
+    target_code_mask: npt.NDArray[np.bool_] | None
+    truncated: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Positions that the example needs in encoder and decoder together."""
+        codes = 0 if self.target_code_mask is None else len(self.target_code_mask)
+        return len(self.input_ids) + self.patch_mask.size + len(self.target_ids) + codes
+
+
+class Processor:
+    """Between examples and tokens for a model of given sizes.
+
+    image_size: side S of the model's square input images; patch_size: side of its patches;
+    target_size: side S2 of the images that the image tokenizer makes codes of; max_input_length and
+    max_target_length: text ids with their end token.
+    """
+
+    def __init__(
+        self,
+        tokenizers: TokenizerSet,
+        *,
+        image_size: int,
+        patch_size: int,
+        target_size: int,
+        max_input_length: int,
+        max_target_length: int,
+    ) -> None:
+        cell = tokenizers.code_cell
+        if image_size % patch_size or target_size % cell:
+            raise UserError(
+                f"image_size {image_size} must be a multiple of patch_size {patch_size}, and target_size "
+                f"{target_size} of {cell}, the pixels a code of tokenizer set '{tokenizers.name}'"
+            )
+        self.tokenizers = tokenizers
+        self.image_size = image_size
+        self.patch_size = patch_size
+        self.target_size = target_size
+        self.max_input_length = max_input_length
+        self.max_target_length = max_target_length
+        self.codes = (target_size // cell) ** 2
+        self._cell = cell
+        self._text: dict[str, list[int]] = {}
+        self._grammars: dict[tuple[str, tuple[str, ...] | None], Grammar] = {}
+
+    # ----------------------------------------------------------------------------- encode
+
+    def encode(self, example: Example, task: LoadedTask) -> Encoded:
+        """Tokens and pixels of an example, which may have no target (`()`), as when prompting.
+
+        A prompt that is too long loses its end; BadRow for a target that is too long.
+        """
+        vocabulary = self.tokenizers.vocabulary
+        prompt = self.text_ids(example.prompt)
+        room = self.max_input_length - 1
+        images, patch_mask = self._images(example)
+        target: list[int] = []
+        pixels = code_mask = None
+        if isinstance(example.target, tuple):
+            target = self.text_ids(example.target)
+            limit = self.max_text_tokens(task)
+            if len(target) + 1 > limit:
+                raise BadRow(f"the target has {len(target) + 1} tokens, more than the {limit} that fit")
+        else:
+            pixels, code_mask = self._dense_target(example.target, example, task)
+        return Encoded(
+            task=example.task,
+            key=example.key,
+            weight=example.weight,
+            input_ids=np.array([*prompt[:room], vocabulary.eos_id], dtype=np.int64),
+            images=images,
+            patch_mask=patch_mask,
+            target_ids=np.array([*target, vocabulary.eos_id], dtype=np.int64),
+            target_image=pixels,
+            target_code_mask=code_mask,
+            truncated=max(0, len(prompt) - room),
+        )
+
+    def text_ids(self, rendered: Rendered) -> list[int]:
+        """Ids of a rendered prompt or answer without an end token; spatial values are in the model frame."""
+        ids: list[int] = []
+        for part in rendered:
+            match part:
+                case str():
+                    ids += self._encode_text(part)
+                case Boxes():
+                    ids += self.tokenizers.locations.encode(part.xyxy, self.image_size).ravel().tolist()
+                case Points():
+                    ids += self.tokenizers.locations.encode(part.xy, self.image_size).ravel().tolist()
+                case Keypoints():
+                    if not part.visibility.any(axis=1).all():
+                        raise BadRow("a figure has no joint in the frame")
+                    ids += joint_tokens(self.tokenizers, part, self.image_size)
+                case _:
+                    raise TypeError(f"{type(part).__name__} cannot stand in text")
+        return ids
+
+    def _encode_text(self, text: str) -> list[int]:
+        known = self._text.get(text)
+        if known is None:
+            if len(self._text) >= CACHED:
+                self._text.clear()
+            known = self._text[text] = self.tokenizers.text.encode(text)
+        return known
+
+    def _images(self, example: Example) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        side, grid = self.image_size, self.image_size // self.patch_size
+        images = np.empty((len(example.images), side, side, 3), dtype=np.float32)
+        mask = np.empty((len(example.images), grid * grid), dtype=bool)
+        for i, (image, geometry) in enumerate(zip(example.images, example.geometries, strict=True)):
+            images[i] = input_pixels(image, geometry)
+            mask[i] = grid_mask(geometry.valid_mask(), self.patch_size)
+        return images, mask
+
+    def _dense_target(
+        self, value: DenseValue, example: Example, task: LoadedTask
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        assert example.target_geometry is not None
+        pixels, known = target_pixels(value, example.target_geometry, task.spec.target.value_range)
+        inside = grid_mask(example.target_geometry.valid_mask(), self._cell)
+        return pixels, inside & cell_any(known, self._cell)
+
+    # ------------------------------------------------------------------------- generation
+
+    def max_text_tokens(self, task: LoadedTask) -> int:
+        """Longest text answer of a task, end token included."""
+        return min(task.spec.target.max_tokens or self.max_target_length, self.max_target_length)
+
+    def max_new_tokens(self, task: LoadedTask) -> int:
+        """Ids that `generate` has to make at most: [text.., end], or [image start, codes.., end]."""
+        return self.codes + 2 if is_dense(task) else self.max_text_tokens(task)
+
+    def grammar(self, task: LoadedTask, example: Example) -> Grammar:
+        """The legal ids of the answer, for `GrammarProcessor`; remembered a task and set of options."""
+        key = (task.identity, example.options)
+        grammar = self._grammars.get(key)
+        if grammar is None:
+            if len(self._grammars) >= CACHED // 16:
+                self._grammars.clear()
+            grammar = build_grammar(self.tokenizers, task, example.options, self.codes)
+            self._grammars[key] = grammar
+        return grammar
+
+    def split(self, ids: Sequence[int]) -> tuple[list[int], list[int]]:
+        """A generated sequence -> (text-side ids without start and padding, raw image codes)."""
+        vocabulary = self.tokenizers.vocabulary
+        text, codes = [], []
+        for token in (int(i) for i in ids):
+            if token >= vocabulary.image_offset:
+                codes.append(token - vocabulary.image_offset)
+            elif token not in (vocabulary.pad_id, vocabulary.image_start_id):
+                text.append(token)
+        return text, codes
+
+    # ----------------------------------------------------------------------------- decode
+
+    def decode(
+        self,
+        task: LoadedTask,
+        ids: Sequence[int],
+        codes: Sequence[int] | npt.NDArray | None,
+        example: Example,
+    ) -> tuple[Value, bool]:
+        """The typed answer in the source frame, and whether something of it was malformed.
+
+        ids: generated text-side ids, up to the end token. codes, for dense answers: (Ni,) raw image codes,
+        or pixels (S2, S2, 3) uint8 already decoded.
+        """
+        if is_dense(task):
+            return self._decode_dense(task, codes, example)
+        value, malformed = read_answer(self.tokenizers, task, ids, self.image_size)
+        if not example.geometries:
+            return value, malformed
+        spec = task.spec
+        frame = spec.frame_of(spec.target.field) if spec.target.field else None
+        index = spec.input.images.index(frame) if frame in spec.input.images else 0
+        return example.geometries[index].inverse().apply(value), malformed
+
+    def _decode_dense(
+        self, task: LoadedTask, codes: Sequence[int] | npt.NDArray | None, example: Example
+    ) -> tuple[Value, bool]:
+        side, malformed = self.target_size, False
+        given = np.zeros(0, dtype=np.int64) if codes is None else np.asarray(codes)
+        if given.ndim == 3:
+            pixels = given.astype(np.uint8, copy=False)
+        else:
+            malformed = len(given) != self.codes
+            whole = np.zeros(self.codes, dtype=np.int64)
+            whole[: len(given)] = given[: self.codes]
+            pixels = self.tokenizers.image.decode(whole[None])[0].cpu().numpy()
+        if pixels.shape != (side, side, 3):
+            raise ValueError(f"decoded pixels have the shape {pixels.shape}, not ({side}, {side}, 3)")
+        spec = task.spec
+        kind = spec.modality
+        value = from_image(
+            Image(pixels),
+            kind,  # type: ignore[arg-type]  # is_dense(task) says that it is a dense type
+            value_range=spec.target.value_range,
+            names=class_names(spec) if kind == "segmentation" else None,
+        )
+        if example.target_geometry is not None:
+            value = example.target_geometry.inverse().apply(value)
+        return value, malformed
+
+    def parse_text(self, ids: Sequence[int]) -> Rendered:
+        """Ids as strings and, between them, Boxes (or Points) in the model frame; for people to look at."""
+        return parsing.rendered(self.tokenizers, parsing.segments(self.tokenizers, ids)[0], self.image_size)
