@@ -31,12 +31,21 @@ def inputs():
 def config(**changes):
     official = json.loads((ASSETS / "config_tiny_a.json").read_text())["unified_io_config"]
     # the recipe's images are already normalised: mean 0, std 1/255 makes our own step the identity
-    return UnifiedConfig(**{**dict(
-        vocab_size=official["vocab_size"], image_vocab_size=official["image_vocab_size"], d_model=official["emb_dim"],
-        num_heads=official["num_heads"], head_dim=official["head_dim"], d_ff=official["mlp_dim"],
-        encoder_layers=official["num_encoder_layers"], decoder_layers=official["num_decoder_layers"],
-        image_mean=(0, 0, 0), image_std=(1 / 255,) * 3,
-    ), **changes})  # fmt: skip
+    return UnifiedConfig(
+        **{
+            "vocab_size": official["vocab_size"],
+            "image_vocab_size": official["image_vocab_size"],
+            "d_model": official["emb_dim"],
+            "num_heads": official["num_heads"],
+            "head_dim": official["head_dim"],
+            "d_ff": official["mlp_dim"],
+            "encoder_layers": official["num_encoder_layers"],
+            "decoder_layers": official["num_decoder_layers"],
+            "image_mean": (0, 0, 0),
+            "image_std": (1 / 255,) * 3,
+        }
+        | changes
+    )
 
 
 @lru_cache
@@ -53,7 +62,7 @@ def model(**changes):
 def encoder_inputs(case):
     """The reference's inputs as ours; images whose mask is empty in every row are not given at all."""
     given = inputs()[case]
-    out = dict(input_ids=torch.from_numpy(given["text_encoder_inputs"]).long())
+    out = {"input_ids": torch.from_numpy(given["text_encoder_inputs"]).long()}
     mask = torch.from_numpy(given["image_input_masks"]).bool()[:, None]
     if mask.any():
         out.update(images=torch.from_numpy(given["image_encoder_inputs"])[:, None], patch_mask=mask)
@@ -62,7 +71,7 @@ def encoder_inputs(case):
 
 def targets(case):
     given = inputs()[case]
-    out = dict(target_ids=torch.from_numpy(given["text_decoder_targets"]).long())
+    out = {"target_ids": torch.from_numpy(given["text_decoder_targets"]).long()}
     if f"{case}/image_decoder_tokens" in outputs():
         codes = torch.from_numpy(outputs()[f"{case}/image_decoder_tokens"]).long()
         out.update(

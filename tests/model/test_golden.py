@@ -46,7 +46,8 @@ def test_encoder_output():
 def test_the_index_of_images_does_not_change_a_model_of_one_image():
     with torch.no_grad():
         one, four = (
-            golden.model(max_images=n)(**golden.encoder_inputs("case2"), **golden.targets("case2")) for n in (1, 4)
+            golden.model(max_images=n)(**golden.encoder_inputs("case2"), **golden.targets("case2"))
+            for n in (1, 4)
         )
     assert torch.equal(one.text_logits, four.text_logits)
 
@@ -61,7 +62,7 @@ def test_bucket_tables():
 
 # ---------------------------------------------------------------- decoding
 
-GREEDY = dict(do_sample=False, eos_token_id=None)  # the reference always runs to the full length
+GREEDY = {"do_sample": False, "eos_token_id": None}  # the reference always runs to the full length
 
 
 def log_probs(model, case, ids):
@@ -82,7 +83,11 @@ def with_image_start(model, ids):
 def test_greedy_text():
     model = golden.model()
     out = model.generate(
-        **golden.encoder_inputs("case6"), max_new_tokens=12, return_dict_in_generate=True, output_scores=True, **GREEDY
+        **golden.encoder_inputs("case6"),
+        max_new_tokens=12,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **GREEDY,
     )
     tokens = REFERENCE["case6/text_tokens"][:, 0]
     assert (out.sequences[:, 1:].numpy() == tokens[:, :12]).all()
@@ -96,9 +101,15 @@ def test_greedy_text():
 def test_beam_search_of_three():
     model = golden.model()
     out = model.generate(
-        **golden.encoder_inputs("case6"), max_new_tokens=12, num_beams=3,
-        num_return_sequences=3, length_penalty=0.0, return_dict_in_generate=True, output_scores=True, **GREEDY,
-    )  # fmt: skip
+        **golden.encoder_inputs("case6"),
+        max_new_tokens=12,
+        num_beams=3,
+        num_return_sequences=3,
+        length_penalty=0.0,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **GREEDY,
+    )
     # its last step, over the one code of an image, chooses again among the beams
     last = log_probs(model, "case6", with_image_start(model, out.sequences))
     total = (out.sequences_scores[:, None] + last).view(2, -1)
@@ -114,7 +125,9 @@ def test_beam_search_of_three():
 def test_greedy_image():
     model = golden.model()
     start = torch.tensor([[0, model.config.image_start_id]] * 2)
-    out = model.generate(**golden.encoder_inputs("case8"), decoder_input_ids=start, max_new_tokens=256, **GREEDY)
+    out = model.generate(
+        **golden.encoder_inputs("case8"), decoder_input_ids=start, max_new_tokens=256, **GREEDY
+    )
     assert (out[:, 2:].numpy() - golden.VOCAB == REFERENCE["case8/image_tokens"][:, 0]).all()
 
 
@@ -132,12 +145,17 @@ def test_constrained_text_with_a_forced_end_then_an_image():
     model = golden.model()
     given = golden.inputs()["case12"]
     text = model.generate(
-        **golden.encoder_inputs("case8"), max_new_tokens=given["text_length"],
-        logits_processor=LogitsProcessorList([Forbid(given["logit_masks"])]), **GREEDY,
-    )  # fmt: skip
+        **golden.encoder_inputs("case8"),
+        max_new_tokens=given["text_length"],
+        logits_processor=LogitsProcessorList([Forbid(given["logit_masks"])]),
+        **GREEDY,
+    )
     assert (text[:, 1:].numpy() == REFERENCE["case12/text_tokens"][:, 0]).all()
     image = model.generate(
-        **golden.encoder_inputs("case8"), decoder_input_ids=with_image_start(model, text), max_new_tokens=256, **GREEDY
+        **golden.encoder_inputs("case8"),
+        decoder_input_ids=with_image_start(model, text),
+        max_new_tokens=256,
+        **GREEDY,
     )
     assert (image[:, -256:].numpy() - golden.VOCAB == REFERENCE["case12/image_tokens"][:, 0]).all()
 
@@ -154,13 +172,20 @@ def test_ranking_of_answers(max_rows):
 
 # ---------------------------------------------------------------- official shapes
 
-TOTALS = {"small": (550, 147_767_043), "base": (642, 317_520_771), "large": (918, 852_622_211), "xl": (918, 2_925_235_075)}
+TOTALS = {
+    "small": (550, 147_767_043),
+    "base": (642, 317_520_771),
+    "large": (918, 852_622_211),
+    "xl": (918, 2_925_235_075),
+}
 VQGAN = (343, 76_073_859)
 
 
 @pytest.mark.parametrize("size", TOTALS)
 def test_official_sizes_have_the_official_parameters(size):
-    manifest = {k: tuple(v) for k, v in json.loads((golden.ASSETS / f"shapes_{size}.json").read_text()).items()}
+    manifest = {
+        k: tuple(v) for k, v in json.loads((golden.ASSETS / f"shapes_{size}.json").read_text()).items()
+    }
     with torch.device("meta"):
         model = UnifiedModel(UnifiedConfig.of_size(size, max_images=1))
     ours = {}

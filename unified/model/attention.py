@@ -10,7 +10,12 @@ MASKED = -1e10
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, backend: str = "sdpa"
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    backend: str = "sdpa",
 ) -> Tensor:
     """softmax(q kᵀ + bias) v with no 1/sqrt(d): Unified-IO folds that into its initialisation.
 

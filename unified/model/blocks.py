@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -65,13 +67,18 @@ class Attention(nn.Module):
         inner = config.num_heads * config.head_dim
         self.config, self.layer = config, layer
         self.query = nn.Linear(config.d_model, inner, bias=False)
-        self.query.init_gain = config.head_dim**-0.5  # the 1/sqrt(d) that `attention` leaves out
+        # the 1/sqrt(d) that `attention` leaves out
+        self.query.init_gain = config.head_dim**-0.5
         self.key = nn.Linear(config.d_model, inner, bias=False)
         self.value = nn.Linear(config.d_model, inner, bias=False)
         self.out = nn.Linear(inner, config.d_model, bias=False)
 
     def forward(
-        self, x: Tensor, bias: Tensor | None, memory: Tensor | None = None, cache: EncoderDecoderCache | None = None
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        memory: Tensor | None = None,
+        cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
         """
         Args:
@@ -87,7 +94,7 @@ class Attention(nn.Module):
             if cache is not None:
                 k, v = cache.self_attention_cache.update(k, v, self.layer)
         elif cache is not None and cache.is_updated.get(self.layer):
-            kept = cache.cross_attention_cache.layers[self.layer]
+            kept: Any = cache.cross_attention_cache.layers[self.layer]
             k, v = kept.keys, kept.values
         else:
             k, v = self._heads(self.key(memory)), self._heads(self.value(memory))

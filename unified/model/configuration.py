@@ -12,17 +12,32 @@ from unified.errors import UserError, did_you_mean
 # The official shapes (allenai/unified-io-inference, configs.py) and `toy`, which trains on a laptop.
 # Vocabulary sizes of `toy` belong to its tokenizer set; those below are the set `toy`'s order of magnitude.
 SIZES: dict[str, dict[str, Any]] = {
-    "toy": dict(
-        vocab_size=3072, image_vocab_size=512, d_model=192, num_heads=4, head_dim=48, encoder_layers=4,
-        decoder_layers=3, d_ff=512, image_size=64, patch_size=8, patch_embed="conv", target_grid=8,
-    ),
-    "small": dict(d_model=512, num_heads=6, encoder_layers=8, decoder_layers=8, d_ff=1024),
-    "base": dict(d_model=768, num_heads=12, encoder_layers=12, decoder_layers=12, d_ff=2048),
-    "large": dict(d_model=1024, num_heads=16, encoder_layers=24, decoder_layers=24, d_ff=2816),
-    "xl": dict(
-        d_model=2048, num_heads=32, encoder_layers=24, decoder_layers=24, d_ff=5120, num_segments=8
-    ),
-}  # fmt: skip
+    "toy": {
+        "vocab_size": 3072,
+        "image_vocab_size": 512,
+        "d_model": 192,
+        "num_heads": 4,
+        "head_dim": 48,
+        "encoder_layers": 4,
+        "decoder_layers": 3,
+        "d_ff": 512,
+        "image_size": 64,
+        "patch_size": 8,
+        "patch_embed": "conv",
+        "target_grid": 8,
+    },
+    "small": {"d_model": 512, "num_heads": 6, "encoder_layers": 8, "decoder_layers": 8, "d_ff": 1024},
+    "base": {"d_model": 768, "num_heads": 12, "encoder_layers": 12, "decoder_layers": 12, "d_ff": 2048},
+    "large": {"d_model": 1024, "num_heads": 16, "encoder_layers": 24, "decoder_layers": 24, "d_ff": 2816},
+    "xl": {
+        "d_model": 2048,
+        "num_heads": 32,
+        "encoder_layers": 24,
+        "decoder_layers": 24,
+        "d_ff": 5120,
+        "num_segments": 8,
+    },
+}
 
 
 class UnifiedConfig(PretrainedConfig):
@@ -101,10 +116,10 @@ class UnifiedConfig(PretrainedConfig):
         self.dropout = dropout
         self.use_cache = use_cache
         self._check()
-        for key, value in dict(
-            is_encoder_decoder=True, tie_word_embeddings=True, pad_token_id=0, eos_token_id=1,
-            decoder_start_token_id=0,
-        ).items():  # fmt: skip
+        for key, value in {
+            "is_encoder_decoder": True, "tie_word_embeddings": True, "pad_token_id": 0, "eos_token_id": 1,
+            "decoder_start_token_id": 0,
+        }.items():  # fmt: skip
             kwargs.setdefault(key, value)
         super().__init__(**kwargs)
 
@@ -158,7 +173,9 @@ class UnifiedConfig(PretrainedConfig):
                 problems.append(f"{field} is {value!r}, must be one of {', '.join(allowed)}"
                                 f"{did_you_mean(value, allowed)}")  # fmt: skip
         if self.patch_embed == "conv" and self.patch_size & (self.patch_size - 1):
-            problems.append(f"patch_embed 'conv' needs a patch_size that is a power of two, not {self.patch_size}")
+            problems.append(
+                f"patch_embed 'conv' needs a patch_size that is a power of two, not {self.patch_size}"
+            )
         if len(self.image_mean) != 3 or len(self.image_std) != 3:
             problems.append("image_mean and image_std have three numbers each, one a channel")
         if self.num_segments < 2:

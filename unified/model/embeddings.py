@@ -53,7 +53,9 @@ class PatchEmbedding(nn.Module):
         gain, shift = (torch.tensor(x, device=images.device) for x in (self.gain, self.shift))
         x = torch.addcmul(shift, images.float(), gain).to(weight.dtype)
         if self.kind == "linear":
-            return self.projection(rearrange(x, "n (h p) (w q) c -> n (h w) (p q c)", p=self.patch, q=self.patch))
+            return self.projection(
+                rearrange(x, "n (h p) (w q) c -> n (h w) (p q c)", p=self.patch, q=self.patch)
+            )
         # NHWC memory seen as NCHW is what torch calls channels_last: no copy
         return rearrange(self.projection(rearrange(x, "n h w c -> n c h w")), "n d h w -> n (h w) d")
 

@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         self.segment_embedding = nn.Embedding(config.num_segments, config.d_model)
         if config.max_images > 1:
             self.image_index = nn.Embedding(config.max_images - 1, config.d_model)
-            self.image_index.init_gain = 0.0
+            self.image_index.init_gain = 0.0  # type: ignore[assignment]
         self.positions = Positions(
             config, config.encoder_max_text_length, config.image_grid, bidirectional=True
         )
@@ -75,13 +75,15 @@ class Encoder(nn.Module):
         """
         count = images.shape[1] if images is not None else 0
         text_at, image_at, bias = self.positions(text.shape[1], count, text_positions)
-        x = self.text_norm(text + self._segment(TEXT, text) + text_at)
+        # both kinds in one call: with and without images, the same modules are called (ZeRO-3)
+        segment = self.segment_embedding(torch.arange(2, device=text.device))
+        x = self.text_norm(text + segment[TEXT] + text_at)
         if images is not None:
             index = torch.arange(count, device=text.device)[None] if image_index is None else image_index
-            patches = self._patches(images) + self._segment(IMAGE, text) + self._index(index) + image_at[:, None]
+            patches = self._patches(images) + segment[IMAGE] + self._index(index) + image_at[:, None]
             x = torch.cat([x, rearrange(self.image_norm(patches), "b m n d -> b (m n) d")], 1)
         elif self.training:
-            x = x + 0.0 * self._untouched(text)
+            x = x + 0.0 * (self._untouched(text) + image_at.sum())
         bias = additive(bias, same_segment(segments, segments), compute_dtype(x))
         x = self.dropout(x)
         for layer in self.layers:
@@ -93,10 +95,6 @@ class Encoder(nn.Module):
             return images
         patches = self.patch_embedding(rearrange(images, "b m h w c -> (b m) h w c"))
         return rearrange(patches, "(b m) n d -> b m n d", b=len(images))
-
-    def _segment(self, row: int, like: Tensor) -> Tensor:
-        """(d,) of that row."""
-        return self.segment_embedding(torch.full((), row, device=like.device))
 
     def _index(self, index: Tensor) -> Tensor | float:
         """(b, M) -> (b, M, 1, d): zero for the first image, so one-image models are left as they are."""

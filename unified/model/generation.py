@@ -6,25 +6,40 @@ image: an id belongs to the image from image_start on. After EOS no later text i
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
-from transformers import GenerationMixin
+from transformers import GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from unified.model.attention import MASKED, additive, compute_dtype
 from unified.model.outputs import EncoderOutput, UnifiedOutput
 
+if TYPE_CHECKING:
+    from unified.model.configuration import UnifiedConfig
+    from unified.model.decoder import Decoder
+    from unified.model.embeddings import TokenEmbedding
+
 ENCODER_INPUTS = (
-    "input_segments", "input_positions", "images", "image_codes", "patch_mask", "image_segments", "image_index",
+    "input_segments", "input_positions", "images", "image_codes", "patch_mask", "image_segments",
+    "image_index",
 )  # fmt: skip
 
 
 class UnifiedGeneration(GenerationMixin):
     """What UnifiedModel can do beyond `forward`; mixed into it."""
+
+    if TYPE_CHECKING:
+        config: UnifiedConfig
+        token_embedder: TokenEmbedding
+        decoder: Decoder
+        encode: Callable[..., EncoderOutput]
+        decode_targets: Callable[..., Tensor]
 
     # ------------------------------------------------------------------ one step
 
@@ -40,9 +55,8 @@ class UnifiedGeneration(GenerationMixin):
         """Score the next id after each place of `ids` that is not in `cache` yet; see `forward`."""
         if cache is None and use_cache:
             cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        guided = guidance_scale is not None and encoded.unconditional_state is not None
         memory, memory_segments = encoded.last_hidden_state, encoded.segments
-        if guided:
+        if guidance_scale is not None:
             memory, memory_segments = _stack_guidance(encoded)
             ids = ids.repeat(2, 1)
         past = cache.get_seq_length() if cache is not None else 0
@@ -67,17 +81,20 @@ class UnifiedGeneration(GenerationMixin):
         )
         kept = slice(-keep if keep else 0, None)
         logits = self._score(hidden[:, kept], is_image[:, new][:, kept])
-        if guided:
+        if guidance_scale is not None:
             with_prompt, without = logits.log_softmax(-1).chunk(2)
             logits = without + guidance_scale * (with_prompt - without)
-        return UnifiedOutput(logits=logits, past_key_values=cache, encoder_last_hidden_state=encoded.last_hidden_state)
+        return UnifiedOutput(
+            logits=logits, past_key_values=cache, encoder_last_hidden_state=encoded.last_hidden_state
+        )
 
     def _position_rows(self, is_image: Tensor, visible: Tensor) -> Tensor:
         """(B, L) rows of the position table: text counts from 0, an image from decoder_max_text_length."""
         texts, cells = self.config.decoder_max_text_length, self.config.target_tokens
         length = is_image.shape[1]
         image_at = is_image.cumsum(1) - 1
-        if length > min(texts, cells + 1):  # the step after the last code exists where a decoder asks for a stop
+        # one step after the last code is allowed: a decoder may ask for a stop there
+        if length > min(texts, cells + 1):
             text, codes = int((visible & ~is_image).sum(1).max()), int(image_at.max())
             if text > texts or codes > cells:
                 raise ValueError(f"{text} text tokens and {codes} codes to decode, "
@@ -92,14 +109,17 @@ class UnifiedGeneration(GenerationMixin):
             text, image, bias = self.decoder.positions(self.config.decoder_max_text_length, 1)
             tables = torch.cat([text[0], image[0]]), bias[0]
             if cache is not None:
-                cache.position_tables = tables
+                cache.position_tables = tables  # type: ignore[attr-defined]
         return tables
 
     def _score(self, hidden: Tensor, is_image: Tensor) -> Tensor:
         """Hidden states (B, L, d) -> (B, L, total vocabulary), -1e10 for ids of the other kind."""
         config = self.config
         logits = hidden.new_full((*is_image.shape, config.total_vocab_size), MASKED)
-        for rows, ids in ((~is_image, slice(0, config.vocab_size)), (is_image, slice(config.vocab_size, None))):
+        for rows, ids in (
+            (~is_image, slice(0, config.vocab_size)),
+            (is_image, slice(config.vocab_size, None)),
+        ):
             if rows.all():
                 logits[..., ids] = self.token_embedder(hidden, ids)
             elif rows.any():
@@ -109,10 +129,12 @@ class UnifiedGeneration(GenerationMixin):
     # ------------------------------------------------------------------ generate
 
     @torch.no_grad()
-    def generate(
+    def generate(  # type: ignore[override]
         self,
-        input_ids: Tensor | None = None,
+        inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
         *,
+        input_ids: Tensor | None = None,
         encoder_outputs: EncoderOutput | None = None,
         guidance_scale: float | None = None,
         guidance_ids: Tensor | None = None,
@@ -121,6 +143,7 @@ class UnifiedGeneration(GenerationMixin):
         """Hugging Face's `generate`, with all its options, for the encoder inputs of `forward`.
 
         Args:
+            inputs: `input_ids`, by position.
             encoder_outputs: of `encode`, instead of the encoder's inputs.
             guidance_scale: classifier-free guidance: log p = log p(x | none) + scale * (log p(x | prompt) -
                 log p(x | none)), with both halves in one batch. None or 1: off.
@@ -129,15 +152,22 @@ class UnifiedGeneration(GenerationMixin):
         Returns:
             ids (B * returned sequences, L), decoder start included, in the vocabulary of `logits`.
         """
-        inputs = {name: kwargs.pop(name, None) for name in ENCODER_INPUTS}
+        input_ids = inputs if input_ids is None else input_ids
+        others = {name: kwargs.pop(name, None) for name in ENCODER_INPUTS}
         if encoder_outputs is None:
             if input_ids is None:
                 raise ValueError("generate needs input_ids or encoder_outputs")
-            encoder_outputs = self.encode(input_ids, **inputs)
+            encoder_outputs = self.encode(input_ids, **others)
+        if generation_config is not None and generation_config.guidance_scale is not None:
+            generation_config = copy.deepcopy(generation_config)
+            guidance_scale = generation_config.guidance_scale if guidance_scale is None else guidance_scale
+            generation_config.guidance_scale = None  # or their processor for decoder-only models runs too
         if guidance_scale is not None and guidance_scale != 1:
             batch = len(encoder_outputs.segments)
             if guidance_ids is None:
-                guidance_ids = torch.full((batch, 1), self.config.eos_token_id, device=encoder_outputs.segments.device)
+                guidance_ids = torch.full(
+                    (batch, 1), self.config.eos_token_id, device=encoder_outputs.segments.device
+                )
             without = self.encode(guidance_ids)
             encoder_outputs = EncoderOutput(
                 last_hidden_state=encoder_outputs.last_hidden_state,
@@ -145,12 +175,12 @@ class UnifiedGeneration(GenerationMixin):
                 unconditional_state=without.last_hidden_state,
                 unconditional_segments=without.segments,
             )
-            kwargs["guidance"] = guidance_scale  # not `guidance_scale`: that name calls a processor of theirs
+            kwargs["guidance"] = guidance_scale  # by another name, for the same reason
         # they repeat it in place for beams; the caller's stays whole
         kept = EncoderOutput(**encoder_outputs)
-        return super().generate(input_ids, encoder_outputs=kept, **kwargs)
+        return super().generate(input_ids, generation_config, encoder_outputs=kept, **kwargs)  # type: ignore[misc]
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # type: ignore[override]
         self,
         input_ids: Tensor,
         past_key_values: EncoderDecoderCache | None = None,
@@ -160,18 +190,18 @@ class UnifiedGeneration(GenerationMixin):
         **_: Any,
     ) -> dict[str, Any]:
         """The whole sequence goes in at each step: positions and what is visible follow from its ids."""
-        return dict(
-            decoder_input_ids=input_ids,
-            past_key_values=past_key_values,
-            encoder_outputs=encoder_outputs,
-            use_cache=use_cache,
-            guidance_scale=guidance,
-            logits_to_keep=1,
-        )
+        return {
+            "decoder_input_ids": input_ids,
+            "past_key_values": past_key_values,
+            "encoder_outputs": encoder_outputs,
+            "use_cache": use_cache,
+            "guidance_scale": guidance,
+            "logits_to_keep": 1,
+        }
 
     def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: Tensor) -> EncoderDecoderCache:
         """Beams move within their example, whose encoder they share: only self-attention has to follow."""
-        cache = past_key_values.self_attention_cache
+        cache: Any = past_key_values.self_attention_cache
         if cache.layers[0].keys.shape[0] == 2 * len(beam_idx):  # guided: the second half is without prompt
             beam_idx = torch.cat([beam_idx, beam_idx + len(beam_idx)])
         cache.reorder_cache(beam_idx)
@@ -216,6 +246,7 @@ class UnifiedGeneration(GenerationMixin):
 
 def _stack_guidance(encoded: EncoderOutput) -> tuple[Tensor, Tensor]:
     """The prompt's rows, then the unconditional ones, padded to one length: (2B, L, d) and (2B, L)."""
+    assert encoded.unconditional_state is not None and encoded.unconditional_segments is not None
     states = [encoded.last_hidden_state, encoded.unconditional_state]
     segments = [encoded.segments, encoded.unconditional_segments]
     longest = max(s.shape[1] for s in segments)

@@ -65,8 +65,17 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         image_index: Tensor | None = None,
     ) -> EncoderOutput:
         """The encoder's half of `forward`, with the same arguments."""
-        segments = (input_ids != self.config.pad_token_id).long() if input_segments is None else input_segments
-        pictures = self._pictures(images, image_codes)
+        segments = (
+            (input_ids != self.config.pad_token_id).long() if input_segments is None else input_segments
+        )
+        images, image_codes = self._images(images, image_codes)
+        pictures, ids = images, input_ids
+        if image_codes is not None:
+            ids = torch.cat([ids, rearrange(image_codes, "b m n -> b (m n)") + self.config.vocab_size], 1)
+        text = self.token_embedder(ids)
+        if image_codes is not None:
+            text, codes = text.split([input_ids.shape[1], ids.shape[1] - input_ids.shape[1]], 1)
+            pictures = rearrange(codes, "b (m n) d -> b m n d", m=image_codes.shape[1])
         if pictures is not None:
             batch, count = pictures.shape[:2]
             cells = self.config.image_tokens
@@ -76,7 +85,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             if patch_mask is not None:
                 patch_segments = patch_segments * patch_mask
             segments = torch.cat([segments, rearrange(patch_segments, "b m n -> b (m n)")], 1)
-        hidden = self.encoder(self.token_embedder(input_ids), pictures, segments, input_positions, image_index)
+        hidden = self.encoder(text, pictures, segments, input_positions, image_index)
         return EncoderOutput(last_hidden_state=hidden, segments=segments)
 
     def forward(
@@ -120,8 +129,9 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             target_code_mask: (B, K, Ni) bool, True where a code is scored and seen; None: all.
             target_code_segments: (B, K); None: all 1.
             encoder_outputs: of `encode`, instead of the encoder's inputs.
-            decoder_input_ids: (B, L) a generation sequence so far, *whole*, also when `past_key_values` holds
-                its beginning (only the rest is then run): [0, t1, ...] or [0, image_start, code + vocab_size, ...].
+            decoder_input_ids: (B, L) a generation sequence so far, [0, t1, ...] or
+                [0, image_start, code + vocab_size, ...]. *Whole*, also when `past_key_values` holds its
+                beginning; only the rest is then run.
             guidance_scale: of `generate`.
             logits_to_keep: score only that many last places of `decoder_input_ids`; 0 is all.
 
@@ -137,7 +147,12 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             )  # fmt: skip
         if decoder_input_ids is not None:
             return self.decode_step(
-                decoder_input_ids, encoder_outputs, past_key_values, bool(use_cache), guidance_scale, logits_to_keep
+                decoder_input_ids,
+                encoder_outputs,
+                past_key_values,
+                bool(use_cache),
+                guidance_scale,
+                logits_to_keep,
             )
         if target_ids is None:
             raise ValueError("the model needs target_ids (training, scoring) or decoder_input_ids (decoding)")
@@ -151,11 +166,14 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             target_code_segments,
         )  # fmt: skip
         length, text = target_ids.shape[1], self.config.vocab_size
-        text_logits = self.token_embedder(hidden[:, :length][target_ids != self.config.pad_token_id], slice(0, text))
+        scored = hidden[:, :length][target_ids != self.config.pad_token_id]
         image_logits = None
         if target_code_mask is not None and target_codes is not None:
-            scored = hidden[:, length:][rearrange(target_code_mask, "b k n -> b (k n)")]
-            image_logits = self.token_embedder(scored, slice(text, None))
+            seen = hidden[:, length:][rearrange(target_code_mask, "b k n -> b (k n)")]
+            image_logits = self.token_embedder(seen, slice(text, None))
+        elif self.training:  # the same calls, forward and backward, as with image targets (ZeRO-3)
+            scored = scored + self.token_embedder(scored[:0], slice(text, None)).sum()
+        text_logits = self.token_embedder(scored, slice(0, text))
         return UnifiedOutput(
             text_logits=text_logits,
             image_logits=image_logits,
@@ -180,16 +198,18 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         segments = (target_ids != config.pad_token_id).long() if segments is None else segments
         ids = shift_right(target_ids, config.decoder_start_token_id, positions)
         images = 0
-        if codes is not None:
+        if codes is not None and code_mask is not None and code_segments is not None:
             images = codes.shape[1]
             if codes.shape[2] != config.target_tokens:
-                raise ValueError(f"target images have {codes.shape[2]} codes, this model's have {config.target_tokens}")
+                raise ValueError(
+                    f"target images have {codes.shape[2]} codes, this model's have {config.target_tokens}"
+                )
             shifted = shift_right(codes + config.vocab_size, config.image_start_id)
             ids = torch.cat([ids, rearrange(shifted, "b k n -> b (k n)")], 1)
             code_segments = repeat(code_segments, "b k -> b k n", n=config.target_tokens) * code_mask
             segments = torch.cat([segments, rearrange(code_segments, "b k n -> b (k n)")], 1)
         text_at, image_at, bias = self.decoder.positions(target_ids.shape[1], images, positions)
-        at = text_at if image_at is None else _cat(text_at, image_at.repeat(1, images, 1))
+        at = _cat(text_at, image_at.repeat(1, images, 1))
         kinds = torch.full_like(ids[:1], TEXT)
         kinds[:, target_ids.shape[1] :] = IMAGE
 
@@ -204,20 +224,22 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             additive(None, memory, dtype),
         )  # fmt: skip
 
-    def _pictures(self, images: Tensor | None, codes: Tensor | None) -> Tensor | None:
-        """Pixels, or embedded codes, whichever this model takes; None if there are none."""
+    def _images(self, images: Tensor | None, codes: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """The two, checked: at most the kind that this model takes is left, None if there are none."""
         config = self.config
-        given, wanted = (images, codes) if config.image_input == "patches" else (codes, images)
-        if wanted is not None:
-            raise ValueError(f"this model's image_input is {config.image_input!r}; it was given the other kind")
+        given, other = (images, codes) if config.image_input == "patches" else (codes, images)
+        if other is not None:
+            raise ValueError(
+                f"this model's image_input is {config.image_input!r}; it was given the other kind"
+            )
         if given is None or given.shape[1] == 0:
-            return None
+            return None, None
         if given.shape[1] > config.max_images:
             raise ValueError(f"{given.shape[1]} images in a row, but max_images is {config.max_images}")
         shape = (config.image_size, config.image_size, 3) if images is not None else (config.image_tokens,)
         if tuple(given.shape[2:]) != shape:
             raise ValueError(f"images have shape {tuple(given.shape[2:])}, this model's have {shape}")
-        return given if images is not None else self.token_embedder(given + config.vocab_size)
+        return images, codes
 
     # ------------------------------------------------------------------ weights
 
@@ -245,7 +267,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         return super()._from_config(config, **kwargs)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls, pretrained_model_name_or_path: Any, *args: Any, strict: bool = True, **kwargs: Any
     ) -> Any:
         """Hugging Face's, but weights that are missing or unexpected raise unless `strict` is False.
@@ -254,12 +276,16 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             UserError: names the first of them.
         """
         wants_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(
+        loaded: Any = super().from_pretrained(
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
         )
+        model, info = loaded
         problems = [
             f"{len(info[kind])} {text}, the first is {min(info[kind])}"
-            for kind, text in (("missing_keys", "weights are missing"), ("unexpected_keys", "weights are unknown"))
+            for kind, text in (
+                ("missing_keys", "weights are missing"),
+                ("unexpected_keys", "weights are unknown"),
+            )
             if info[kind]
         ]
         if strict and problems:

@@ -18,8 +18,8 @@ class EncoderOutput(ModelOutput):
         from (B, L', d) and (B, L'); None without guidance.
     """
 
-    last_hidden_state: Tensor | None = None
-    segments: Tensor | None = None
+    last_hidden_state: Tensor = None  # type: ignore[assignment]  # ModelOutput wants defaults
+    segments: Tensor = None  # type: ignore[assignment]
     unconditional_state: Tensor | None = None
     unconditional_segments: Tensor | None = None
 

@@ -97,7 +97,7 @@ class Positions(nn.Module):
 
     def forward(
         self, text_length: int, images: int, text_positions: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """
         Args:
             text_length: Lt, tokens of the text block.
@@ -105,7 +105,7 @@ class Positions(nn.Module):
             text_positions: (B, Lt) where rows are packed; None: 0, 1, 2 ... in every row.
 
         Returns:
-            text embedding (1 or B, Lt, d), image embedding (1, grid², d) or None, and the bias
+            text embedding (1 or B, Lt, d), image embedding (1, grid², d), empty without images, and the bias
             (1 or B, heads, L, L) with L = Lt + images * grid².
 
         Raises:
@@ -137,7 +137,9 @@ class Positions(nn.Module):
                 index = torch.cat([text_rows, image_index])
                 q, k = q[:, index], k[:, index]
             buckets = _text_square(text_length, self.bidirectional, device)[None]
-        bias = rearrange(q, "b i (h d) -> b h i d", h=self.heads) @ rearrange(k, "b j (h d) -> b h d j", h=self.heads)
+        bias = rearrange(q, "b i (h d) -> b h i d", h=self.heads) @ rearrange(
+            k, "b j (h d) -> b h d j", h=self.heads
+        )
         bias[..., :text_length, :text_length] += _relative(self.text_relative, buckets, bias.dtype)
         if images:
             same = _relative(self.image_relative, _image_square(self.grid, device)[None], bias.dtype)
@@ -146,7 +148,7 @@ class Positions(nn.Module):
                 bias[..., here, here] += same
         elif self.training:
             text = text + 0.0 * self.image_relative.sum()  # every rank uses every parameter (ZeRO-3)
-        return text, image[None] if images else None, bias
+        return text, image[None], bias
 
 
 def _relative(table: Tensor, buckets: Tensor, dtype: torch.dtype) -> Tensor:
