@@ -1,6 +1,6 @@
 """Toybox scenes a second on one core, at 64 and 128 pixels: the bare renderer and the rows of every kind.
 
-    OMP_NUM_THREADS=1 python benchmarks/toybox.py [rows a kind]
+OMP_NUM_THREADS=1 python benchmarks/toybox.py [rows a kind]
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from unified.sources.toybox.draws import Draws
 from unified.sources.toybox.world import Figure, Limb, Look, Thing, Vec
 
-TRUNK, NECK_TO_HEAD, ANKLE = 0.80, 0.36, 0.12
+TRUNK, NECK_TO_HEAD, ANKLE = 0.72, 0.35, 0.12
 SHOULDER, PELVIS = 0.30, 0.17
-ARM, LEG = 0.46, 0.53
-"""Half-lengths (upper arm, thigh) and offsets in metres; a standing figure is 2.5 m tall."""
+ARM, LEG = 0.43, 0.48
+"""Half-lengths (upper arm, thigh) and offsets in metres; a standing figure is 2.4 m tall."""
 
 Pose = dict[str, Vec]
 """Directions of the eight limb halves in the figure's own frame (left, up, forward), and `rise`, how

@@ -182,7 +182,8 @@ def draw_figure_view(
     """
     while True:
         camera = draw_camera(rng)
-        x, z = rng.uniform(-1.0, 1.0), rng.uniform(3.9, 5.2)
+        # What is held up stays in the picture only near the camera, which looks down.
+        x, z = rng.uniform(-1.0, 1.0), rng.uniform(3.2, 4.0) if action == "hold" else rng.uniform(3.6, 4.9)
         things: list[Thing] = []
         if mood is not None:
             figure = make_mood(rng, colour, x, z, mood)
