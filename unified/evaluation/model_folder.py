@@ -65,6 +65,8 @@ def load_model_folder(name_or_path: str | Path, device: str | None = None) -> Mo
     """Everything that a model folder holds, the model in evaluation mode on `device` (default: an
     accelerator if there is one)."""
     import torch
+    import transformers
+    from safetensors import SafetensorError
 
     from unified.model.configuration import UnifiedConfig
     from unified.model.modeling import UnifiedModel
@@ -83,9 +85,10 @@ def load_model_folder(name_or_path: str | Path, device: str | None = None) -> Mo
         raise UserError(f"{folder}: carries no tokenizer set (a folder tokenizer/); export the run again")
     trained = any(folder.glob("*.safetensors"))
     if trained:
+        transformers.utils.logging.disable_progress_bar()
         try:
             model = UnifiedModel.from_pretrained(folder, config=config, dtype=torch.float32)
-        except (RuntimeError, OSError, ValueError) as error:
+        except (SafetensorError, RuntimeError, OSError, ValueError) as error:
             raise UserError(
                 f"{folder}: its weights cannot be loaded ({str(error).splitlines()[0]})"
             ) from None

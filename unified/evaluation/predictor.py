@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from unified.data.collate import collate
 from unified.specs.example import Example
 from unified.specs.load import LoadedTask
 from unified.tokenization.grammar import GrammarProcessor
+from unified.tokenization.pixels import target_pixels
 from unified.tokenization.processor import Encoded, Processor
 from unified.values.types import DENSE_TYPES, Value
 
@@ -99,7 +101,7 @@ class Predictor:
         if spec.generation.constrain:
             grammars = [self.processor.grammar(task, example) for example in examples]
             processors = [GrammarProcessor(grammars)]
-        most = spec.target.max_tokens or self.processor.max_target_length
+        most = self.processor.max_text_tokens(task)
         out = self.model.generate(
             encoder_outputs=memory, max_new_tokens=most, logits_processor=processors, **_knobs(task)
         )
@@ -163,17 +165,24 @@ def _knobs(task: LoadedTask) -> dict[str, Any]:
 def through_tokenizers(
     processor: Processor, task: LoadedTask, examples: Sequence[Example], *, device: Any, batch_size: int = 32
 ) -> list[Value]:
-    """The true answers, tokenised and read back: what a perfect model would be scored for."""
-    if task.spec.modality not in DENSE_TYPES:
-        ids = [processor.encode(example, task).target_ids.tolist()[:-1] for example in examples]
-        return [processor.decode(task, row, None, e)[0] for row, e in zip(ids, examples, strict=True)]
-    image_tokenizer = processor.tokenizers.image.to(device)
+    """The true answers, tokenised, cut to the length that fits and read back: what a perfect model would be
+    scored for."""
     values: list[Value] = []
     for start in range(0, len(examples), batch_size):
         part = examples[start : start + batch_size]
-        images = [processor.encode(example, task).target_image for example in part]
-        with torch.inference_mode():
-            codes = image_tokenizer.encode(torch.stack([torch.from_numpy(i) for i in images]).to(device))
-            pixels = image_tokenizer.decode(codes).cpu().numpy()
-        values += [processor.decode(task, [], p, e)[0] for p, e in zip(pixels, part, strict=True)]
+        targets = [example.target for example in part]
+        if task.spec.modality in DENSE_TYPES:
+            images = [
+                target_pixels(t, e.target_geometry, task.spec.target.value_range)[0]  # type: ignore[arg-type]
+                for t, e in zip(targets, part, strict=True)
+            ]
+            tokenizer = processor.tokenizers.image.to(device)
+            with torch.inference_mode():
+                codes = tokenizer.encode(torch.from_numpy(np.stack(images)).to(device))
+                pixels = tokenizer.decode(codes).cpu().numpy()
+            values += [processor.decode(task, [], p, e)[0] for p, e in zip(pixels, part, strict=True)]
+        else:
+            room = processor.max_text_tokens(task) - 1
+            rows = [processor.text_ids(t)[:room] for t in targets]  # type: ignore[arg-type]
+            values += [processor.decode(task, row, None, e)[0] for row, e in zip(rows, part, strict=True)]
     return values

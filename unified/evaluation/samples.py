@@ -18,6 +18,7 @@ from unified.specs.load import LoadedTask
 from unified.values.draw import draw
 from unified.values.types import (
     Boxes,
+    GroundedText,
     Image,
     Keypoints,
     Label,
@@ -47,10 +48,10 @@ def save_samples(
         sample: dict[str, Any] = {
             "key": example.key,
             "prompt": words_of(example),
-            "reference": describe(case.target),
-            "prediction": describe(prediction),
+            "reference": _words(case.target),
+            "prediction": _words(prediction),
             "score": score if np.isfinite(score) else None,
-            "worded": words,
+            "worded": words or isinstance(prediction, GroundedText),
             "inputs": [save(f"{i}_input_{k}", image) for k, image in enumerate(_inputs(example))],
             "reference_image": None,
             "prediction_image": None,
@@ -62,6 +63,10 @@ def save_samples(
             sample["prediction_image"] = save(f"{i}_prediction", draw(prediction, on, value_range=metres))
         samples.append(sample)
     return samples
+
+
+def _words(value: Value) -> str:
+    return value.text if isinstance(value, GroundedText) else describe(value)
 
 
 def words_of(example: Example) -> str:
