@@ -67,9 +67,17 @@ def words(question):
     return [p if isinstance(p, str) else type(p).__name__ for p in question.example.prompt]
 
 
-def test_a_task_by_name_or_unique_ending(asker):
+def test_a_task_by_name_or_ending(asker):
     assert asker.find("toy_refer") is asker.find("refer") is TASKS["toy_refer"]
     assert asker.find("efer") is None and asker.find("nothing") is None
+    longer = {name: task(name, ["a"], "label") for name in ("x_grounded_refer", "y_refer", "z_refer")}
+    assert (
+        Asker({**TASKS, "x_grounded_refer": longer["x_grounded_refer"]}, image_size=8, target_size=8).find(
+            "refer"
+        )
+        is TASKS["toy_refer"]
+    )
+    assert Asker(longer, image_size=8, target_size=8).find("refer") is None
 
 
 def test_task_question(asker):

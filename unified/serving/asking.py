@@ -55,11 +55,13 @@ class Asker:
     # ---------------------------------------------------------------------------------- tasks
 
     def find(self, name: str) -> LoadedTask | None:
-        """The task of that name, or the only one whose name ends in it after a `_` or `/`; else None."""
+        """The task of that name, or the shortest whose name ends in it after a `_` or `/`; None where there
+        is none, or several as short."""
         if name in self.tasks:
             return self.tasks[name]
-        ends = [task for full, task in self.tasks.items() if re.search(rf"[_/]{re.escape(name)}$", full)]
-        return ends[0] if len(ends) == 1 else None
+        ends = [full for full in self.tasks if re.search(rf"[_/]{re.escape(name)}$", full)]
+        shortest = [full for full in ends if len(full) == min(map(len, ends))]
+        return self.tasks[shortest[0]] if len(shortest) == 1 else None
 
     def task(self, name: str, images: Sequence[Any], fields: Mapping[str, Any]) -> Question:
         """A task's question about the given images (in the order of its `input.images`) and fields, by its

@@ -70,9 +70,9 @@ class Pipeline:
     def task(self, name: str, image: Any = None, **fields: Any) -> Result:
         """Answers the question of a task, given what its prompt and its options need, by field name.
 
-        `name` may be short for the only task that ends in it (`refer` for `toybox_refer`). Places are given
-        as pixels, e.g. `box=[[12, 8, 40, 31]]` or `box="12 8 40 31"`. Raises UserError for unknown tasks and
-        missing or unreadable fields.
+        `name` may be the end of a task's name (`refer` for `toybox_refer`). Places are given as pixels,
+        e.g. `box=[[12, 8, 40, 31]]` or `box="12 8 40 31"`. Raises UserError for unknown tasks and missing or
+        unreadable fields.
         """
         return self._answer(self._asker.task(name, _listed(image), fields))
 
