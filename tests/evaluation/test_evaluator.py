@@ -86,7 +86,8 @@ def test_image_tasks_say_what_copying_the_input_gives(results):
 def test_files(results):
     found, out = results
     assert Results.load(out) == found
-    assert found.about["split"] == "validation" and torch.__version__.startswith(found.about["versions"]["torch"])
+    assert found.about["split"] == "validation"
+    assert torch.__version__.startswith(found.about["versions"]["torch"])
     rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert len(rows) == ROWS * len(found.tasks)
     for name, task in found.tasks.items():
