@@ -297,3 +297,39 @@ def test_random_weights_are_announced(caplog):
     with caplog.at_level(logging.WARNING):
         AutoModel.from_config(small.config())
     assert "randomly initialised" in caplog.text
+
+
+# ---------------------------------------------------------------- one graph for every batch
+
+
+def calls(model, batch):
+    """The modules that run, in order, forward and backward, in one training step."""
+    order = []
+
+    def on(kind, name):
+        return lambda *_: order.append((kind, name))
+
+    hooks = []
+    for name, module in model.named_modules():
+        if next(module.parameters(recurse=False), None) is not None:
+            hooks.append(module.register_forward_pre_hook(on("forward", name)))
+            hooks.append(module.register_full_backward_pre_hook(on("backward", name)))
+    sum(x.sum() for x in small.losses(model, batch)).backward()
+    for hook in hooks:
+        hook.remove()
+    return order
+
+
+@pytest.mark.parametrize("changes", [{}, {"patch_embed": "conv"}, {"image_input": "codes"}])
+def test_the_same_modules_run_in_the_same_order_whatever_a_batch_holds(changes):
+    """ZeRO-3 gathers parameters around each call on all ranks at once: ranks must make the same calls."""
+    model = small.model(**changes).train()
+    everything = dict(EVERYTHING)
+    if changes.get("image_input") == "codes":
+        everything["image_codes"] = torch.randint(
+            0, 11, everything.pop("images").shape[:2] + (small.PATCHES,)
+        )
+    expected = calls(model, everything)
+    assert len(expected) > 60
+    for example in (small.EXAMPLES[0], small.EXAMPLES[2]):
+        assert calls(model, example) == expected

@@ -171,8 +171,8 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         if target_code_mask is not None and target_codes is not None:
             seen = hidden[:, length:][rearrange(target_code_mask, "b k n -> b (k n)")]
             image_logits = self.token_embedder(seen, slice(text, None))
-        elif self.training:  # the same calls, forward and backward, as with image targets (ZeRO-3)
-            scored = scored + self.token_embedder(scored[:0], slice(text, None)).sum()
+        elif self.training:  # the same calls and outputs as with image targets (ZeRO-3)
+            image_logits = self.token_embedder(scored[:0], slice(text, None))
         text_logits = self.token_embedder(scored, slice(0, text))
         return UnifiedOutput(
             text_logits=text_logits,

@@ -28,8 +28,8 @@ class EncoderOutput(ModelOutput):
 class UnifiedOutput(ModelOutput):
     """
     text_logits: (n, vocab_size), one row for each target id that is not padding, row-major order.
-    image_logits: (n, image_vocab_size), one row for each True of the target code mask; None without
-        image targets.
+    image_logits: (n, image_vocab_size), one row for each True of the target code mask; without image
+        targets None, in training empty.
     logits: (B, L, total_vocab_size) when `decoder_input_ids` was given; ids that cannot stand at a place
         (codes in text, text in an image) have -1e10.
     past_key_values: the cache, when decoding with one.
