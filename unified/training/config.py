@@ -67,7 +67,7 @@ class EngineConfig(Strict):
     """ZeRO stage: 0 nothing, 1 optimiser state, 2 gradients too, 3 parameters too are split over ranks."""
     precision: Literal["fp32", "autocast_bf16", "bf16", "fp16"] = "fp32"
     """autocast_bf16: float32 weights, matrix products in bfloat16 (fastest on CPUs that have AVX512-BF16).
-    bf16, fp16: DeepSpeed's own, with float32 master weights."""
+    bf16, fp16: DeepSpeed's own, with float32 master weights; they need `zero` 1-3."""
     activation_checkpointing: bool = False
 
 
@@ -199,6 +199,12 @@ def _rules(config: RunConfig) -> list[tuple[Key, str]]:
                 "`optim.name: adamw`",
             )
         )
+    if engine.precision in ("bf16", "fp16") and not engine.zero:
+        message = (
+            f"{engine.precision} needs ZeRO: DeepSpeed's stage 0 adds micro-batches up in {engine.precision}. "
+            "Set `zero: 1`, which costs nothing, or `precision: autocast_bf16`"
+        )
+        problems.append((("engine", "zero"), message))
     if config.data.micro_batch and config.data.batch_size % config.data.micro_batch:
         problems.append(
             (

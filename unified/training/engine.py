@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ def deepspeed_config(config: RunConfig, *, world: int, micro_batch: int, paramet
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": config.data.batch_size // (micro_batch * world),
         "steps_per_print": 2**31,
-        "gradient_clipping": 0.0 if _plain(config) else config.optim.clip or 0.0,
+        "gradient_clipping": config.optim.clip or 0.0 if engine.zero else 0.0,
         "zero_optimization": {"stage": engine.zero},
     }
     if engine.zero:
@@ -47,15 +49,8 @@ def deepspeed_config(config: RunConfig, *, world: int, micro_batch: int, paramet
         out["torch_autocast"] = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
     elif engine.precision != "fp32":
         out[engine.precision] = {"enabled": True}
-        if engine.zero:
-            out["data_types"] = {"grad_accum_dtype": "fp32"}
+        out["data_types"] = {"grad_accum_dtype": "fp32"}
     return out
-
-
-def _plain(config: RunConfig) -> bool:
-    """Whether DeepSpeed leaves torch's optimizer as it is. It then clips parameter by parameter and reports
-    no norm, so this module clips instead."""
-    return config.engine.zero == 0 and config.engine.precision in ("fp32", "autocast_bf16")
 
 
 class TrainEngine:
@@ -78,14 +73,13 @@ class TrainEngine:
         model.train()
         parameters = sum(p.numel() for p in model.parameters())
         self.config, self.ranks = config, ranks
-        self.plain = _plain(config)
-        self.deepspeed, *_ = deepspeed.initialize(
-            model=model,
-            optimizer=build_optimizer(model, config.optim),
-            config=deepspeed_config(
-                config, world=ranks.world, micro_batch=micro_batch, parameters=parameters
-            ),
-        )
+        # DeepSpeed's stage 0 clips parameter by parameter and reports no norm, so it is done here
+        self.plain = config.engine.zero == 0
+        settings = deepspeed_config(config, world=ranks.world, micro_batch=micro_batch, parameters=parameters)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its memory use
+            self.deepspeed, *_ = deepspeed.initialize(
+                model=model, optimizer=build_optimizer(model, config.optim), config=settings
+            )
         if ranks.world == 1 and self.plain:
             self.deepspeed.enable_backward_allreduce = False  # would copy all gradients there and back
         self.ema = self._copies() if config.ema else None

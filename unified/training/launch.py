@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -129,6 +130,9 @@ def start() -> Ranks:
     from deepspeed.utils import logger
 
     logger.setLevel("WARNING")
+    warnings.filterwarnings(
+        "ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning
+    )
     # Shared-memory collectives serve tensor-parallel inference only, yet would be compiled here: 20 s and
     # a C++ compiler for nothing.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
