@@ -76,7 +76,7 @@ def test_codes_as_input():
     "change, message",
     [
         ({"images": torch.zeros(1, 1, 8, 4, 3)}, r"shape \(8, 4, 3\), this model's have \(8, 8, 3\)"),
-        ({"images": torch.zeros(1, 5, 8, 8, 3)}, "5 images in a row, but max_images is 4"),
+        ({"images": torch.zeros(1, 5, 8, 8, 3)}, "5 images of one example, but max_images is 4"),
         ({"target_codes": torch.zeros(1, 1, 4, dtype=torch.long)}, "4 codes, this model's have 9"),
         ({"input_ids": torch.ones(1, 21, dtype=torch.long)}, "21 text tokens, but this model has 20"),
         ({"target_ids": torch.ones(1, 17, dtype=torch.long)}, "17 text tokens, but this model has 16"),
@@ -105,6 +105,14 @@ def test_packed_equals_alone(backend):
     assert ours.keys() == theirs.keys()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_packed_row_may_hold_more_images_than_one_example():
+    model = small.model()
+    row = small.pack([small.EXAMPLES[3]] * 3)
+    assert row["images"].shape[1] > model.config.max_images
+    one, three = model(**small.EXAMPLES[3]).image_logits, model(**row).image_logits
+    torch.testing.assert_close(three, one.repeat(3, 1), atol=1e-5, rtol=0)
 
 
 def test_order_of_packing_does_not_matter():

@@ -78,7 +78,9 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             pictures = rearrange(codes, "b (m n) d -> b m n d", m=image_codes.shape[1])
         if pictures is not None:
             batch, count = pictures.shape[:2]
-            cells = self.config.image_tokens
+            cells, most = self.config.image_tokens, self.config.max_images
+            if image_index is None and count > most:  # a packed row may hold more, numbered by example
+                raise ValueError(f"{count} images of one example, but max_images is {most}")
             if image_segments is None:
                 image_segments = torch.ones(batch, count, dtype=torch.long, device=input_ids.device)
             patch_segments = repeat(image_segments, "b m -> b m n", n=cells)
@@ -234,8 +236,6 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             )
         if given is None or given.shape[1] == 0:
             return None, None
-        if given.shape[1] > config.max_images:
-            raise ValueError(f"{given.shape[1]} images in a row, but max_images is {config.max_images}")
         shape = (config.image_size, config.image_size, 3) if images is not None else (config.image_tokens,)
         if tuple(given.shape[2:]) != shape:
             raise ValueError(f"images have shape {tuple(given.shape[2:])}, this model's have {shape}")
