@@ -66,6 +66,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     from unified.data.loader import StepLoader
     from unified.data.mixture import mixture_table, rates
     from unified.data.order import MixtureOrder
+    from unified.evaluation.model_folder import build_processor
     from unified.specs.load import to_yaml
     from unified.training import setup
 
@@ -79,7 +80,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
 
     # ---------------------------------------------------------------------- order of the data
     order = MixtureOrder(config.seed, [(name, rows[name], shares[name]) for name in rows])
-    dataset = MixtureDataset(tasks, order, setup.build_processor(model.config, tokenizers))
+    dataset = MixtureDataset(tasks, order, build_processor(model.config, tokenizers))
     last_step = 1 if args.dry_run else config.optim.steps or sys.maxsize // config.data.batch_size
 
     # --------------------------------------------------------------------------------- resume
@@ -132,7 +133,6 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
 
     # ------------------------------------------------------------------------------------ loop
     from unified.evaluation.evaluator import run_eval
-
     from unified.training.export import export
     from unified.training.schedules import progress
     from unified.training.signals import StopRequest

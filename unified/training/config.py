@@ -201,7 +201,7 @@ def _rules(config: RunConfig) -> list[tuple[Key, str]]:
         )
     if engine.precision in ("bf16", "fp16") and not engine.zero:
         message = (
-            f"{engine.precision} needs ZeRO: DeepSpeed's stage 0 adds micro-batches up in {engine.precision}. "
+            f"{engine.precision} needs ZeRO: DeepSpeed's stage 0 sums micro-batches in {engine.precision}. "
             "Set `zero: 1`, which costs nothing, or `precision: autocast_bf16`"
         )
         problems.append((("engine", "zero"), message))

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import transformers
 from torch import Tensor
 
 from unified.model.configuration import UnifiedConfig
@@ -40,11 +41,12 @@ def export(
     work = folder.with_name(f".{MODEL}.new")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
+    size = sum(weight.numel() for weight in weights.values())
+    transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(work, state_dict=weights)
     tokenizers.save(work / TOKENIZER)
     _write_tasks(work / "tasks", tasks)
     (work / "run.yaml").write_text(to_yaml(config.model_dump(mode="json")))
-    size = sum(w.numel() for w in weights.values())
     card = model_card(model.config, size, tokenizers, tasks, config, step=step, command=command)
     (work / "README.md").write_text(card)
     old = folder.with_name(f".{MODEL}.old")
@@ -107,7 +109,7 @@ def model_card(
         "",
         "Ask it:",
         "",
-        "    unified prompt <this folder> --help",
+        f"    unified prompt <this folder> --task {tasks[0].name} --set FIELD=VALUE --image PICTURE",
         "",
     ]
     return "\n".join(lines)

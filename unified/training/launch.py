@@ -28,8 +28,11 @@ def prepare_environment() -> None:
     """Sets threads and the variables of a one-process run. To be called before torch is imported.
 
     Two torch processes that use all cores each slow one another down 10-50 times, so each gets cores / local
-    ranks unless the user has set OMP_NUM_THREADS.
+    ranks unless the user has set OMP_NUM_THREADS. For the same reason threads that wait for one another (GNU
+    OpenMP) spin for a moment only: as fast on an idle machine, and no collapse beside a busy neighbour.
     """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if not _threads_chosen():
         os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // _local_world()))
     if "RANK" not in os.environ:

@@ -24,6 +24,9 @@ from unified.training.launch import Ranks
 from unified.training.schedules import learning_rate
 from unified.training.signals import StopRequest
 
+TIMES = ("seconds", "tokens_per_second", "examples_per_second", "data_wait")
+"""Values of a report that depend on the clock; all others are the same for the same run."""
+
 
 class Feed:
     """This rank's micro-batches, step by step, and why there are none any more."""

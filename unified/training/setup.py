@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import unified
 from unified.data.dataset import TaskData
 from unified.errors import UserError, did_you_mean
+from unified.evaluation.model_folder import find_model_folder
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.specs.load import LoadedMixture, LoadedTask, MixtureTask, list_tasks, load_mixture, load_task
 from unified.specs.schema import MixtureEntry, MixtureSpec
-from unified.tokenization.processor import Processor
 from unified.tokenization.tokenizer_set import TokenizerSet, require_same
 from unified.training.config import RunConfig
 from unified.values.types import DENSE_TYPES
@@ -45,29 +43,11 @@ def _tagged(tag: str) -> list[LoadedTask]:
     return [task for task in tasks if tag in task.spec.tags]
 
 
-def find_weights(init: str) -> Path:
-    """The model folder that `init` means: a run (its `model/`), a model folder, or shipped weights."""
-    path = Path(init).expanduser()
-    shipped = _shipped_weights()
-    for folder in (path / "model", path, shipped / path):
-        if (folder / "config.json").is_file():
-            return folder
-    known = sorted(p.parent.name for p in shipped.glob("*/config.json"))
-    hint = did_you_mean(init, known) or (f"; shipped are {', '.join(known)}" if known else "")
-    raise UserError(f"init: there are no weights at '{init}'{hint}; give a run or a folder with config.json")
-
-
-def _shipped_weights() -> Path:
-    package = Path(unified.__file__).resolve().parent
-    packed = package / "_resources" / "weights"
-    return packed if packed.is_dir() else package.parent / "weights"
-
-
 def load_tokenizers(config: RunConfig, *, image_weights: bool) -> TokenizerSet:
     """The set that the config names, which must be that of `init`; by default that of `init`."""
     carried = None
     if config.init is not None:
-        folder = find_weights(config.init) / TOKENIZER
+        folder = find_model_folder(config.init) / TOKENIZER
         if folder.is_dir():
             carried = TokenizerSet.load(folder, image_weights=image_weights)
     if config.tokenizer is None:
@@ -96,7 +76,7 @@ def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
     if config.init is None:
         assert config.model.size is not None
         return UnifiedModel(UnifiedConfig.of_size(config.model.size, **(changes | sizes)))
-    folder = find_weights(config.init)
+    folder = find_model_folder(config.init)
     shape = UnifiedConfig.from_pretrained(folder)
     for name, value in sizes.items():
         if getattr(shape, name) != value:
@@ -122,18 +102,6 @@ def _known_fields(overrides: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise UserError(f"model.overrides: unknown field '{name}'{did_you_mean(name, known)}")
     return dict(overrides)
-
-
-def build_processor(model: UnifiedConfig, tokenizers: TokenizerSet) -> Processor:
-    """Examples to ids at the model's sizes."""
-    return Processor(
-        tokenizers,
-        image_size=model.image_size,
-        patch_size=model.patch_size,
-        target_size=model.target_grid * tokenizers.code_cell,
-        max_input_length=model.encoder_max_text_length,
-        max_target_length=model.decoder_max_text_length,
-    )
 
 
 def needs_codes(mixture: LoadedMixture) -> bool:

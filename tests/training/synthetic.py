@@ -1,0 +1,69 @@
+"""Batches of made-up examples: words, pictures, picture answers, of unequal lengths."""
+
+import torch
+
+from unified.data.collate import Batch
+from unified.model import UnifiedConfig, UnifiedModel
+
+TASKS = ["text", "look", "paint"]
+SHAPE = {
+    "vocab_size": 96, "image_vocab_size": 32, "d_model": 32, "num_heads": 2, "head_dim": 16, "d_ff": 48,
+    "encoder_layers": 2, "decoder_layers": 2, "image_size": 16, "patch_size": 8, "patch_embed": "linear",
+    "target_grid": 2, "encoder_max_text_length": 16, "decoder_max_text_length": 16, "max_images": 2,
+}  # fmt: skip
+
+
+def model(**changes):
+    torch.manual_seed(0)
+    return UnifiedModel(UnifiedConfig(**{**SHAPE, **changes}))
+
+
+def example(n, task=None):
+    """Example n as (task, input ids, pixels or None, target ids, codes or None)."""
+    draw = torch.Generator().manual_seed(n)
+    task = task or TASKS[n % 3]
+
+    def ids(low, high):
+        return torch.randint(3, 90, (int(torch.randint(low, high, (), generator=draw)),), generator=draw)
+
+    pixels = torch.randint(0, 256, (16, 16, 3), generator=draw).float() if task != "text" else None
+    codes = torch.randint(0, 32, (4,), generator=draw) if task == "paint" else None
+    target = torch.cat([ids(1, 9) if task != "paint" else ids(0, 1), torch.tensor([1])])
+    return task, ids(3, 12), pixels, target, codes
+
+
+def batch(examples):
+    """A Batch as `collate` makes it, with the codes already there."""
+    rows = len(examples)
+
+    def pad(items):
+        out = torch.zeros(rows, max(len(i) for i in items), dtype=torch.long)
+        for row, item in zip(out, items, strict=True):
+            row[: len(item)] = item
+        return out
+
+    tasks, inputs, pixels, targets, codes = zip(*examples, strict=True)
+    target_ids = pad(targets)
+    fields = {"input_ids": pad(inputs), "target_ids": target_ids}
+    if any(p is not None for p in pixels):
+        fields["images"] = torch.stack([torch.zeros(16, 16, 3) if p is None else p for p in pixels])[:, None]
+        fields["patch_mask"] = torch.tensor([p is not None for p in pixels])[:, None, None].expand(rows, 1, 4)
+        fields["image_segments"] = torch.tensor([p is not None for p in pixels]).long()[:, None]
+    code_weights = None
+    if any(c is not None for c in codes):
+        there = torch.tensor([c is not None for c in codes])
+        fields["target_codes"] = torch.stack([torch.zeros(4).long() if c is None else c for c in codes])[
+            :, None
+        ]
+        fields["target_code_mask"] = there[:, None, None].expand(rows, 1, 4)
+        fields["target_code_segments"] = there.long()[:, None]
+        code_weights = fields["target_code_mask"].float() * 0.5
+    keys = [f"row {i}" for i in range(rows)]
+    return Batch(fields, None, (target_ids != 0).float(), code_weights, list(tasks), keys)
+
+
+def micro_batches(step, rank, world, accumulation, size=12):
+    """This rank's part of the `size` examples of a step."""
+    mine = list(range(step * size, (step + 1) * size))[rank::world]
+    width = len(mine) // accumulation
+    return [batch([example(n) for n in mine[i : i + width]]) for i in range(0, len(mine), width)]

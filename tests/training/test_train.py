@@ -1,0 +1,166 @@
+"""train.py as a user runs it, on processes of its own."""
+
+import json
+import re
+import signal
+
+import pytest
+from processes import ROOT, finish, run, start
+
+from unified.evaluation.model_folder import load_model_folder
+from unified.specs.load import to_yaml
+from unified.training.checkpoints import complete
+from unified.training.loop import TIMES
+
+TRAIN = ROOT / "train.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, run_config):
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "x.yaml").write_text(to_yaml(run_config))
+    return folder
+
+
+def train(folder, world, *arguments, code=0):
+    """Standard output of rank 0 and standard error of all ranks."""
+    results = run(world, TRAIN, "x.yaml", *arguments, cwd=folder)
+    assert [c for c, *_ in results] == [code] * world, [err[-2000:] for *_, err in results]
+    return results[0][1], "".join(err for *_, err in results)
+
+
+def curve(run):
+    """The logged values of each step without those that are times."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """A run of two ranks from start to end, and what it printed."""
+    return folder / "runs/x", train(folder, 2)[0]
+
+
+def test_a_run_says_what_it_does(whole):
+    _, out = whole
+    assert "8 examples a step = 2 rank(s) x 1 micro-batch(es) x 4 examples; 30 steps = 240 examples" in out
+    assert re.search(r"toybox_depth +1,000,000 +25.000%", out)
+    assert "starts from random weights" in out and "step 30 (100%)" in out
+
+
+def test_a_run_learns_and_logs_every_task(whole):
+    run, _ = whole
+    steps = curve(run)
+    assert [s["step"] for s in steps] == list(range(1, 31))
+    first, last = (sum(s["loss"] for s in part) / 5 for part in (steps[:5], steps[-5:]))
+    assert last < first - 1
+    tasks = {k for s in steps for k in s if k.startswith("loss/")}
+    assert tasks == {f"loss/toybox_{t}" for t in ("vqa_count", "refer", "depth", "paraphrase")}
+    assert list(run.glob("tensorboard/events*"))
+
+
+def test_only_the_newest_checkpoints_stay(whole):
+    assert [p.name for p in complete(whole[0])] == ["step_00000028", "step_00000030"]
+    assert len(list((whole[0] / "checkpoints").iterdir())) == 2
+
+
+def test_the_exported_folder_is_all_that_evaluation_needs(whole, folder):
+    loaded = load_model_folder(whole[0])
+    assert loaded.trained and set(loaded.tasks) == set(json.loads(
+        (whole[0] / "model/tasks/index.json").read_text()
+    ))  # fmt: skip
+    assert loaded.processor.tokenizers.hash == json.loads(
+        (whole[0] / "checkpoints/step_00000030/meta.json").read_text()
+    )["tokenizer"]  # fmt: skip
+    card = (whole[0] / "model/README.md").read_text()
+    assert "train.py x.yaml" in card and "seed: 0" in card and "toybox_depth@v1:" in card
+    assert f"{loaded.model.num_parameters():,} parameters" in card
+
+
+def test_a_stopped_run_continues_to_the_same_bits(whole, folder):
+    processes = start(2, TRAIN, "x.yaml", "run=runs/stopped", cwd=folder)
+    for line in processes[0].stdout:
+        if line.startswith("step 5 "):
+            processes[1].send_signal(signal.SIGTERM)  # to the silent rank: both must hear of it
+            break
+    results = finish(processes)
+    assert [code for code, *_ in results] == [143, 143], [err[-2000:] for *_, err in results]
+    assert "stopped by SIGTERM at step" in results[0][1]
+    stopped = folder / "runs/stopped"
+    step = int(complete(stopped)[-1].name.removeprefix("step_"))
+    assert 5 <= step < 30 and not (stopped / "model").exists()
+
+    out, _ = train(folder, 2, "run=runs/stopped", "data.workers=0")
+    assert f"at step {step:,}" in out
+    assert curve(stopped) == curve(whole[0])
+    assert (stopped / "model/model.safetensors").read_bytes() == (
+        whole[0] / "model/model.safetensors"
+    ).read_bytes()
+
+
+def test_a_run_that_does_not_fit_its_checkpoint_is_refused(whole, folder):
+    _, err = train(folder, 2, "data.batch_size=4", "tasks=[toybox_refer]", code=2)
+    assert err.count("error: ") == 1  # one rank speaks
+    assert "data.batch_size was 8 and is 4" in err
+    assert "task toybox_depth: was toybox_depth@v1:" in err and "Traceback" not in err
+    _, err = train(folder, 1, code=2)
+    assert "was written with ranks = 2, this run has 1" in err
+
+
+def test_a_dry_run_writes_nothing(folder):
+    out, _ = train(folder, 1, "--dry-run", "run=runs/dry", "engine.zero=1", "engine.precision=bf16")
+    assert "parameters; " in out and "a rank before activations" in out
+    assert "dry run: one step in" in out
+    assert not (folder / "runs/dry").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_zero_stages_train_and_export_the_same(whole, folder, zero):
+    train(folder, 2, f"engine.zero={zero}", f"run=runs/zero{zero}")
+    for mine, theirs in zip(curve(folder / f"runs/zero{zero}"), curve(whole[0]), strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+    loaded, plain = load_model_folder(folder / f"runs/zero{zero}"), load_model_folder(whole[0])
+    for (name, a), b in zip(loaded.model.named_parameters(), plain.model.parameters(), strict=True):
+        assert (a - b).abs().max() < 1e-3, name
+
+
+@pytest.mark.slow
+def test_training_starts_from_an_exported_model(whole, folder):
+    out, _ = train(
+        folder, 1, "init=runs/x", "model={}", "tokenizer=null", "run=runs/fine", "optim.steps=2",
+        "engine.precision=autocast_bf16", "optim.lr=1e-9", "ema=null",
+    )  # fmt: skip
+    assert "starts from runs/x" in out
+    a, b = load_model_folder(whole[0]).model, load_model_folder(folder / "runs/fine").model
+    for (name, x), y in zip(a.named_parameters(), b.parameters(), strict=True):
+        assert (x - y).abs().max() < 1e-6, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port", "{port}"],
+        ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "{port}"],
+    ],
+)
+def test_launchers(folder, launcher):
+    import os
+    import socket
+    import subprocess
+    import sys
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, *(part.format(port=port) for part in launcher), str(TRAIN), "x.yaml"]
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, f"run=runs/{launcher[1]}", "optim.steps=3"],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 rank(s) x 1 micro-batch(es) x 4 examples" in done.stdout
+    threads = int(re.search(r"(\d+) thread\(s\) a rank", done.stdout)[1])
+    assert threads == max(1, len(os.sched_getaffinity(0)) // 2)
