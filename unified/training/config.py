@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from unified.errors import UserError, did_you_mean
 from unified.specs.document import Document, Key, Place, read_file
@@ -166,9 +168,6 @@ def _apply(document: Document, text: str) -> None:
 
 
 def _parse(text: str, raw: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
         return YAML(typ="safe", pure=True).load(raw) if raw.strip() else None
     except YAMLError as error:
@@ -176,41 +175,46 @@ def _parse(text: str, raw: str) -> Any:
 
 
 def _rules(config: RunConfig) -> list[tuple[Key, str]]:
-    """Rules that span several keys."""
-    problems: list[tuple[Key, str]] = []
-    optim, engine = config.optim, config.engine
-    if (config.mixture is None) == (not config.tasks):
-        problems.append((("mixture",), "give exactly one of `mixture` and `tasks`"))
-    if (config.init is None) == (config.model.size is None):
-        problems.append(
-            (("model", "size"), "give exactly one of `init` (weights to start from) and `model.size`")
-        )
-    if config.init is None and config.tokenizer is None:
-        problems.append((("tokenizer",), "a model without `init` needs a tokenizer set, e.g. toy"))
-    if optim.steps is None and optim.minutes is None:
-        problems.append((("optim", "steps"), "give `steps`, `minutes` or both: nothing ends the run"))
-    if optim.steps is not None and optim.warmup_steps > optim.steps:
-        problems.append((("optim", "warmup_steps"), f"more than the run's {optim.steps} steps"))
-    if optim.name == "adafactor" and engine.zero:
-        problems.append(
-            (
-                ("engine", "zero"),
-                "Adafactor factors whole matrices, which ZeRO flattens and splits; set `zero: 0`, or "
-                "`optim.name: adamw`",
-            )
-        )
-    if engine.precision in ("bf16", "fp16") and not engine.zero:
-        message = (
-            f"{engine.precision} needs ZeRO: DeepSpeed's stage 0 sums micro-batches in {engine.precision}. "
-            "Set `zero: 1`, which costs nothing, or `precision: autocast_bf16`"
-        )
-        problems.append((("engine", "zero"), message))
-    if config.data.micro_batch and config.data.batch_size % config.data.micro_batch:
-        problems.append(
-            (
-                ("data", "micro_batch"),
-                f"{config.data.batch_size} examples a step do not divide into micro-batches of "
-                f"{config.data.micro_batch}",
-            )
-        )
-    return problems
+    """What is wrong across keys: (the key to blame, why and how to mend it)."""
+    init, data, optim, engine = config.init, config.data, config.optim, config.engine
+    half, micro = engine.precision in ("bf16", "fp16"), data.micro_batch
+    rules: list[tuple[bool, Key, str]] = [
+        (
+            (config.mixture is None) == (not config.tasks),
+            ("mixture",),
+            "give exactly one of `mixture` and `tasks`",
+        ),
+        (
+            (init is None) == (config.model.size is None),
+            ("model", "size"),
+            "give exactly one of `init` (weights to start from) and `model.size`",
+        ),
+        (
+            init is None and config.tokenizer is None,
+            ("tokenizer",),
+            "a model without `init` needs a tokenizer set, e.g. toy",
+        ),
+        (
+            optim.steps is None and optim.minutes is None,
+            ("optim", "steps"),
+            "give `steps`, `minutes` or both: nothing ends the run",
+        ),
+        (
+            optim.name == "adafactor" and engine.zero > 0,
+            ("engine", "zero"),
+            "Adafactor factors whole matrices, which ZeRO flattens and splits; set `zero: 0`, or "
+            "`optim.name: adamw`",
+        ),
+        (
+            half and engine.zero == 0,
+            ("engine", "zero"),
+            f"DeepSpeed's stage 0 sums micro-batches in {engine.precision}; "
+            "set `zero: 1`, which costs nothing, or `precision: autocast_bf16`",
+        ),
+        (
+            micro is not None and data.batch_size % micro > 0,
+            ("data", "micro_batch"),
+            f"{data.batch_size} examples a step do not divide into micro-batches of {micro}",
+        ),
+    ]
+    return [(key, message) for broken, key, message in rules if broken]
