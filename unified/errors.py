@@ -12,6 +12,26 @@ class UserError(Exception):
     """
 
 
+def file_error(error: OSError) -> str:
+    """What the system would not do with a file or folder, for a person: the path, why, and the mend."""
+    import errno
+
+    why = {
+        errno.ENOENT: "there is no such file or folder",
+        errno.EEXIST: "a file of that name is in the way of a folder; choose another place or move it",
+        errno.ENOTDIR: "a part of that path is a file, not a folder; choose another place",
+        errno.EISDIR: "is a folder, where a file is wanted",
+        errno.EACCES: "permission denied; choose another place or change its permissions",
+        errno.EPERM: "permission denied; choose another place or change its permissions",
+        errno.EROFS: "cannot be written: that disk is read-only; choose another place",
+        errno.ENOSPC: "the disk is full; make room and run the same command again",
+        errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
+        errno.ENAMETOOLONG: "the name is too long",
+    }.get(error.errno or 0, error.strerror or str(error))
+    path = error.filename2 or error.filename
+    return f"{path}: {why}" if path else why
+
+
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
     """`" (did you mean 'metrics'?)"` for the closest known word, or an empty string."""
     import difflib

@@ -120,7 +120,7 @@ def test_new_task_from_tsv_and_json(tmp_path: Path) -> None:
     [
         ("My Task", "vqa", None, "cannot name a task"),
         ("t", "captoin", None, r"'captoin' \(did you mean 'caption'\?\)"),
-        ("t", "vqa", "gone.csv", "cannot be read: .*No such file"),
+        ("t", "vqa", "gone.csv", "there is no such file"),
         ("t", "vqa", "empty.csv", "holds no rows"),
         ("t", "vqa", "bad.jsonl", "cannot be read"),
         ("t", "vqa", "list.json", "holds no rows of named columns"),

@@ -70,7 +70,10 @@ def check_tasks(paths: Iterable[str | Path]) -> Report:
 def _files(wanted: str | Path) -> Iterator[Path]:
     path = Path(wanted)
     if path.is_dir():
-        yield from (p.absolute() for p in sorted(path.rglob("*.yaml")) if not p.name.startswith("_"))
+        found = [p.absolute() for p in sorted(path.rglob("*.yaml")) if not p.name.startswith("_")]
+        if not found:
+            raise UserError(f"{wanted}: the folder holds no .yaml files")
+        yield from found
         return
     try:
         yield find_task(wanted)

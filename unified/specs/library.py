@@ -54,14 +54,26 @@ def _find(kind: str, wanted: str | Path, folder: Path | None, files: Callable[[]
     path = (folder or Path.cwd()) / Path(wanted).expanduser()
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
+            if (found := next((k for k, _ in _headers(path)), kind)) != kind:
+                raise UserError(f"{wanted}: is a {found}, where a {kind} is wanted")
             return path.absolute()
-        raise UserError(f"{wanted}: there is no such file")
+        why = "is a folder, not a file" if path.is_dir() else "there is no such file"
+        raise UserError(f"{wanted}: {why}")
     names = _names(files(), kind)
     if str(wanted) not in names:
         few = "see `unified tasks list`" if kind == "task" else f"there are {', '.join(names) or 'none'}"
-        hint = did_you_mean(str(wanted), list(names)) or f"; {few}"
-        raise UserError(f"unknown {kind} '{wanted}'{hint}")
+        raise UserError(f"unknown {kind} '{wanted}'{_hint(str(wanted), list(names), path) or f'; {few}'}")
     return names[str(wanted)]
+
+
+def _hint(wanted: str, names: list[str], path: Path) -> str:
+    """What may have been meant: `refer` those whose names have that part, else the nearest word."""
+    longer = [name for name in names if re.search(rf"(^|[_/.-]){re.escape(wanted)}($|[_/.-])", name)]
+    if wanted and len(longer) > 1:
+        return f" (did you mean one of {', '.join(longer)}?)"
+    if wanted and path.is_file():
+        return ": a file of that name is there, but specs are read from .yaml files"
+    return did_you_mean(wanted, longer or names)
 
 
 def _specs(folder: Path) -> list[Path]:

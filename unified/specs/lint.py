@@ -20,8 +20,9 @@ from unified.specs.schema import TaskSpec
 from unified.specs.structure import validate
 from unified.specs.task import LoadedTask
 
-NAME = re.compile(r"[a-z0-9_/.-]+")
-"""Names of tasks and mixtures."""
+NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*(/[a-z0-9_][a-z0-9_.-]*)*")
+"""Names of tasks and mixtures. They become paths of files, so no part is `..` or empty."""
+NAME_RULE = "may only have a-z, 0-9 and _ / . -, and each part starts with a letter, a digit or _"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Linter:
         if spec is None:
             return Linted(problems=_first_causes(problems, document))
         if not NAME.fullmatch(spec.task):
-            problems.append(document.problem(("task",), f"'{spec.task}' may only have a-z, 0-9 and _ / . -"))
+            problems.append(document.problem(("task",), f"'{spec.task}' {NAME_RULE}"))
         task = LoadedTask.of(spec, path)
         problems += rules.check(task, document, sound=not problems)
         return Linted(problems=_first_causes(problems, document)) if problems else Linted(task)

@@ -8,7 +8,7 @@ from pathlib import Path
 from unified.errors import UserError, did_you_mean
 from unified.specs.document import Document, Key
 from unified.specs.library import find_mixture, find_task, tasks_beside
-from unified.specs.lint import NAME, Linter
+from unified.specs.lint import NAME, NAME_RULE, Linter
 from unified.specs.paths import resource
 from unified.specs.problems import Problem
 from unified.specs.schema import MixtureEntry, MixtureSpec
@@ -45,7 +45,7 @@ class _Flattener:
         if spec is None:
             return
         if not NAME.fullmatch(spec.mixture):
-            self._problem(("mixture",), f"'{spec.mixture}' may only have a-z, 0-9 and _ / . -")
+            self._problem(("mixture",), f"'{spec.mixture}' {NAME_RULE}")
         entries = self._entries(spec)
         self._check_rates(spec, entries)
         if not self.problems:

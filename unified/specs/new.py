@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from unified.errors import UserError, did_you_mean
+from unified.errors import UserError, did_you_mean, file_error
 from unified.specs.library import task_files
-from unified.specs.lint import NAME
+from unified.specs.lint import NAME, NAME_RULE
 from unified.specs.load import load_task
 from unified.specs.prompts import template
 from unified.specs.schema import NAMED_TYPES, TaskSpec
@@ -47,7 +47,7 @@ def new_task(name: str, like: str, source: Path | None = None, out: Path | None 
     stand: its paths start at that folder. Raises UserError.
     """
     if not NAME.fullmatch(name):
-        raise UserError(f"'{name}' cannot name a task: only a-z, 0-9 and _ / . -")
+        raise UserError(f"'{name}' cannot name a task: it {NAME_RULE}")
     model = load_task(_find_like(like))
     folder = (out or Path("task.yaml")).absolute().parent
     kind, rows = _read(source) if source else ("csv", [])
@@ -106,7 +106,11 @@ def _read(source: Path) -> tuple[str, list[dict[str, Any]]]:
                     kind, rows = "json", list(json.load(file))[:ROWS]
                 case other:
                     raise UserError(f"{source}: '{other}' is not .csv, .tsv, .jsonl or .json; leave it out")
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise UserError(file_error(error)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except (ValueError, TypeError, csv.Error, RecursionError) as error:
         raise UserError(f"{source}: cannot be read: {error}") from error
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{source}: holds no rows of named columns")

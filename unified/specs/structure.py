@@ -27,6 +27,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
     """
     problems: dict[Problem, None] = {}
     work = replace(document, data=copy.deepcopy(document.data), places=dict(document.places))
+    dropped: set[Key] = set()
     for _ in range(ROUNDS):
         try:
             return model.model_validate(work.data), list(problems)
@@ -36,6 +37,9 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
                 details.setdefault(_key(work.data, detail), []).append(detail)
         mends = []
         for key, here in details.items():
+            if key in dropped and here[0]["type"] == "missing":
+                mends.append((key, None))  # it was there, and what is wrong with it has been said
+                continue
             message, mend = _explain(model, work, key, here)
             problems[work.problem(key, message)] = None
             mends.append((key, mend))
@@ -43,6 +47,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
             break
         for key, mend in mends:
             _apply(work, key, mend or Mend())
+        dropped |= {key for key, mend in mends if mend == Mend()}
     return None, list(problems)
 
 
