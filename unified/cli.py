@@ -3,29 +3,71 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn, TypeAlias
 
-from unified.errors import UserError
+from unified.errors import UserError, did_you_mean, file_error
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+EXAMPLES = """\
+examples:
+  unified tasks list
+  unified tasks new my_task --like vqa --data rows.csv
+  unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
+  unified eval runs/demo --tasks tag:grounding --limit 200
+
+training is a script of its own: python train.py --help
+"""
+EVAL_EXAMPLES = """\
+examples:
+  unified eval runs/demo --limit 200
+  unified eval toy --tasks toybox_refer,my_task.yaml,tag:vqa --split train
+"""
+PROMPT_EXAMPLES = """\
+examples:
+  unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
+  unified prompt toy --task toybox_refer --set phrase="red cube" --image room.png --out box.png
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code (0 good, 1 a check failed, 2 bad input)."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    """Runs one command; returns its exit code: 0 good, 2 bad input, 130 stopped by Ctrl-C."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a letter shows its number
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return args.run(args)
+        args = _parse(words)
+        code = args.run(args)
+        sys.stdout.flush()  # here, where a closed pipe is caught
+        return code
     except UserError as error:
-        if args.debug:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _fail(str(error), debug="--debug" in words)
     except BrokenPipeError:  # `unified tasks list | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(file_error(error), debug="--debug" in words)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _fail(message: str, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    else:
+        print(f"error: {message}", file=sys.stderr)
+    return 2
 
 
 # ------------------------------------------------------------------------------- tasks, mixtures
@@ -34,21 +76,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def tasks_list(args: argparse.Namespace) -> int:
     from unified.specs.load import list_tasks, load_task
 
-    rows, broken = [], []
+    rows: list[tuple[str, str, str]] = []
+    broken, known = [], set()
     for path in list_tasks():
         try:
             task = load_task(path)
         except UserError as error:
             broken.append((path, error))
             continue
-        if not args.tag or args.tag in task.spec.tags:
+        known |= set(task.spec.tags)
+        if args.tag is None or args.tag in task.spec.tags:
             images = len(task.spec.input.images)
             takes = "text" if not images else "image+text" if images == 1 else f"{images} images+text"
             rows.append((task.name, f"{takes} -> {task.spec.modality}", ", ".join(task.spec.tags)))
-    for line in _columns([("task", "in -> out", "tags"), *rows]):
-        print(line)
-    for path, error in broken:  # a spec that cannot be read never disappears from a listing
-        print(f"unreadable: {path}\n  {error}", file=sys.stderr)
+    if rows:
+        print("\n".join(_columns([("task", "in -> out", "tags"), *rows])))
+    for path, problem in broken:  # a spec that cannot be read never disappears from a listing
+        print(f"unreadable: {path}\n  {problem}", file=sys.stderr)
+    if not rows and not broken:
+        hint = did_you_mean(args.tag, sorted(known))
+        raise UserError(f"no task has the tag '{args.tag}'{hint}; tags: {', '.join(sorted(known))}")
     return 2 if broken else 0
 
 
@@ -73,11 +120,18 @@ def tasks_check(args: argparse.Namespace) -> int:
 def tasks_new(args: argparse.Namespace) -> int:
     from unified.specs.check import new_task
 
-    path = Path(args.out or f"{args.name}.yaml")
-    if path.exists():
-        raise UserError(f"{path} exists already; choose another name or --out")
-    text = new_task(args.name, like=args.like, source=Path(args.data) if args.data else None, out=path)
-    path.write_text(text)
+    path = Path(args.out or f"{Path(args.name).name}.yaml").expanduser()
+    data = Path(args.data).expanduser() if args.data else None
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--out {path}: a task is a .yaml file")
+    text = new_task(args.name, like=args.like, source=data, out=path)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{path}: exists already, and is left as it is; choose another --out") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: the folder {path.parent} is not there; make it first") from None
     print(f"wrote {path}; edit it, then: unified tasks check {path}")
     return 0
 
@@ -105,14 +159,15 @@ def mixture_show(args: argparse.Namespace) -> int:
 def train_text(args: argparse.Namespace) -> int:
     from unified.tokenization.train_text import train_text as train
 
-    train(args.mixture, Path(args.out), vocab_size=args.vocab_size, n_rows=args.rows, words=args.words)
+    path = train(args.mixture, Path(args.out), vocab_size=args.vocab_size, n_rows=args.rows, words=args.words)
+    print(f"wrote {path}")
     return 0
 
 
 def train_image(args: argparse.Namespace) -> int:
     from unified.tokenization.train_image import train_image as train
 
-    train(Path(args.config), Path(args.out), args.overrides)
+    print(f"wrote {train(Path(args.config), Path(args.out), args.overrides)}")
     return 0
 
 
@@ -127,22 +182,36 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def prompt(args: argparse.Namespace) -> int:
-    from unified.serving.pipeline import pipeline
-
+    if not args.task and not args.prompt:
+        raise UserError("nothing to answer: give a prompt, or --task NAME with --set FIELD=VALUE")
+    if args.task and args.prompt:
+        raise UserError(f"--task {args.task} has its own prompt; leave '{args.prompt}' out, or --task")
+    if args.task and args.target:
+        raise UserError(f"--task {args.task} knows its kind of answer; leave --target out")
+    if args.set and not args.task:
+        raise UserError(f"--set {args.set[0]}: a free prompt has no fields; name the task with --task")
     fields = {}
     for item in args.set:
         name, equals, value = item.partition("=")
-        if not equals:
-            raise UserError(f"--set {item}: write it as field=value")
+        if not equals or not name:
+            raise UserError(f"--set {item}: write it as FIELD=VALUE")
+        if name in fields:
+            raise UserError(f"--set {item}: '{name}' is given twice")
         fields[name] = value
+
+    from unified.serving.pipeline import pipeline
+    from unified.serving.result import check_writable
+
+    if args.out:
+        check_writable(args.out)  # before the model is loaded and asked
     pipe = pipeline(args.model)
     if args.task:
-        result = pipe.task(args.task, image=args.image or None, **fields)
-    elif args.prompt:
-        result = pipe(args.prompt, image=args.image or None, target=args.target)
+        result = pipe.ask(args.task, args.image, fields)
     else:
-        raise UserError("nothing to answer: give a prompt, or --task NAME with --set field=value")
-    print(json.dumps(result.to_dict()) if args.json else result.text)
+        result = pipe(args.prompt, image=args.image, target=args.target)
+    print(json.dumps(result.to_dict(), ensure_ascii=False) if args.json else result.text)
+    if result.malformed:
+        print("note: the model's output was no whole answer; this is what could be read", file=sys.stderr)
     if args.out:
         print(f"wrote {result.save(args.out)}", file=sys.stderr)
     return 0
@@ -164,81 +233,189 @@ def demo(args: argparse.Namespace) -> int:
 # ---------------------------------------------------------------------------------------- parser
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="unified", description="One encoder-decoder for vision, language and vision-language tasks."
-    )
-    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
-    commands = parser.add_subparsers(required=True, metavar="command")
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command and its arguments. `key=value` words may stand anywhere behind a command that takes them,
+    which argparse alone does not allow."""
+    args, rest = _parser().parse_known_args(words)
+    if hasattr(args, "overrides") and not any(word.startswith("-") for word in rest):
+        args.overrides += rest
+    elif rest:
+        args.parser.error(f"unknown: {' '.join(rest)}")
+    return args
 
-    tasks = commands.add_parser("tasks", help="list, show, check and start task specs")
-    tasks = tasks.add_subparsers(required=True, metavar="action")
-    p = _command(tasks, "list", tasks_list, "all known tasks")
+
+class _Parser(argparse.ArgumentParser):
+    """Raises UserError where argparse would print and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.fullmatch(r"argument (.+?): invalid choice: '(.*)' \(choose from (.+)\)", message, re.S)
+        if choice:
+            known = re.findall(r"[\w-]+", choice[3])
+            hint = did_you_mean(choice[2], known)
+            message = f"unknown {choice[1]} '{choice[2]}'{hint}; there are {', '.join(known)}"
+        raise UserError(f"{message}\n{self.format_usage()}see {self.prog} --help")
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return number
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Lists subcommands without a heading of their own, and none of them wrapped."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += self._indent_increment
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return self._join_parts([self._format_action(a) for a in action._get_subactions()])
+        return super()._format_action(action)
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"unified {version('unified')}")
+        except PackageNotFoundError:
+            print(f"unified, a checkout that is not installed: {Path(__file__).parent.parent}")
+        sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="unified",
+        description="One encoder-decoder for vision, language and vision-language tasks.",
+        epilog=EXAMPLES,
+        formatter_class=_Help,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    _add_debug(parser)
+    commands = _choices(parser, "command")
+
+    tasks = _group(commands, "tasks", "list, show, check and start task specs")
+    p = _command(tasks, "list", tasks_list, "all shipped tasks")
     p.add_argument("--tag", help="only tasks with this tag")
-    p = _command(tasks, "show", tasks_show, "one task after its includes")
-    p.add_argument("name", help="task name or path of a YAML")
+    p = _command(tasks, "show", tasks_show, "one task with its includes merged")
+    p.add_argument("name", help="task name or path of a YAML file")
     p = _command(tasks, "check", tasks_check, "lint specs, render their prompts, run their checks")
     p.add_argument("paths", nargs="*", help="YAML files, folders or task names (default: all shipped)")
     p = _command(tasks, "new", tasks_new, "start a task from a shipped one")
-    p.add_argument("name")
-    p.add_argument("--like", required=True, help="shipped task, or its last part: vqa, refer, caption, depth ...")
-    p.add_argument("--data", help="CSV, JSON lines or parquet file: its columns become the fields")
-    p.add_argument("--out", help="default: NAME.yaml")
+    p.add_argument("name", help="of the new task: a-z, 0-9 and _ / . -")
+    p.add_argument(
+        "--like", required=True, help="shipped task, or a part of its name: vqa, refer, depth, ..."
+    )
+    p.add_argument("--data", help="CSV, TSV, JSON or JSON lines file: its columns become the fields")
+    p.add_argument("--out", help="file to write, never over another one (default: NAME.yaml)")
     _command(tasks, "schema", tasks_schema, "JSON schema of a task spec, for editors")
 
-    mixture = commands.add_parser("mixture", help="rates of a mixture")
-    mixture = mixture.add_subparsers(required=True, metavar="action")
+    mixture = _group(commands, "mixture", "rates of a mixture")
     p = _command(mixture, "show", mixture_show, "rows, rate and epochs per million examples of each task")
-    p.add_argument("name", help="mixture name or path of a YAML")
+    p.add_argument("name", help="mixture name or path of a YAML file")
 
-    tokenizers = commands.add_parser("tokenizers", help="train the tokenizers of a set")
-    tokenizers = tokenizers.add_subparsers(required=True, metavar="action")
-    p = _command(tokenizers, "train-text", train_text, "sentencepiece on the prompts and targets of a mixture")
-    p.add_argument("mixture")
-    p.add_argument("--out", required=True, help="folder of the tokenizer set")
-    p.add_argument("--vocab-size", type=int, default=2048)
-    p.add_argument("--rows", type=int, default=200, help="rows read from each task")
-    p.add_argument("--words", help="a file of further words, one a line, for texts that the tasks do not have")
+    tokenizers = _group(commands, "tokenizers", "train the tokenizers of a set")
+    p = _command(
+        tokenizers, "train-text", train_text, "sentencepiece on the prompts and targets of a mixture"
+    )
+    p.add_argument("mixture", help="mixture name or path of a YAML file")
+    p.add_argument("--out", required=True, help="folder of the tokenizer set; text.model is written there")
+    p.add_argument("--vocab-size", type=_count, default=2048, help="pieces (default: %(default)s)")
+    p.add_argument("--rows", type=_count, default=200, help="rows read from each task (default: %(default)s)")
+    p.add_argument("--words", help="file of further words, one a line, for texts that the tasks do not have")
     p = _command(tokenizers, "train-image", train_image, "a VQGAN on the images of a mixture")
     p.add_argument("config", help="e.g. tokenizers/toy/vqgan.yaml")
-    p.add_argument("--out", required=True, help="folder of the tokenizer set")
-    p.add_argument("overrides", nargs="*", metavar="key=value")
+    p.add_argument(
+        "--out", required=True, help="folder of the tokenizer set; vqgan.safetensors is written there"
+    )
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="changes to `training`, e.g. steps=100")
 
-    p = _command(commands, "eval", evaluate, "score a model on tasks, beside baseline and ceiling")
+    p = _command(
+        commands, "eval", evaluate, "score a model on tasks, beside baseline and ceiling", EVAL_EXAMPLES
+    )
     p.add_argument("model", help="run folder, model folder, or shipped model (toy)")
-    p.add_argument("--tasks", default="all", help='task names, paths and "tag:NAME", comma-separated')
-    p.add_argument("--split", default="validation")
-    p.add_argument("--limit", type=int, help="rows of each task")
-    p.add_argument("--out", help="folder for results.json and predictions.jsonl")
+    p.add_argument(
+        "--tasks",
+        default="all",
+        help='task names, paths and "tag:NAME", comma-separated (default: all that the model carries)',
+    )
+    p.add_argument("--split", default="validation", help="(default: %(default)s)")
+    p.add_argument("--limit", type=_count, help="rows of each task (default: all)")
+    p.add_argument("--out", help="folder for results.json and predictions.jsonl (default: RUN/eval/SPLIT)")
 
-    p = _command(commands, "prompt", prompt, "ask a model")
+    p = _command(commands, "prompt", prompt, "ask a model", PROMPT_EXAMPLES)
     p.add_argument("model", help="run folder, model folder, or shipped model (toy)")
-    p.add_argument("prompt", nargs="?")
-    p.add_argument("--image", action="append", default=[], help="may be repeated")
+    p.add_argument(
+        "prompt", nargs="?", help="a question in your words; those of a known task follow its rules"
+    )
+    p.add_argument("--image", action="append", default=[], help="picture file; may be repeated")
     p.add_argument("--task", help="answer as this task, with its constraints and typed result")
     p.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of --task")
-    p.add_argument("--target", help="kind of answer to a free prompt that no task matches (default: text)")
-    p.add_argument("--out", help="write the answer: drawn over the image, or the image itself")
+    p.add_argument(
+        "--target", help="kind of answer to a prompt that no task matches: boxes, depth, ... (default: text)"
+    )
+    p.add_argument("--out", help="file for the answer: drawn over the image, the image itself, or .json")
     p.add_argument("--json", action="store_true", help="print the typed answer as JSON")
 
     p = _command(commands, "report", report, "write report.html of a run")
-    p.add_argument("run_dir")
+    p.add_argument("run_dir", help="run folder, or a folder that holds results.json")
 
     p = _command(commands, "demo", demo, "train the toy model on the built-in world, evaluate, report")
-    p.add_argument("--out", default="runs/demo")
-    p.add_argument("overrides", nargs="*", metavar="key=value")
+    p.add_argument("--out", default="runs/demo", help="run folder (default: %(default)s)")
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="changes to configs/demo.yaml")
     return parser
+
+
+def _choices(parser: argparse.ArgumentParser, what: str) -> Commands:
+    """Subcommands; without one the help is shown."""
+
+    def show_help(args: argparse.Namespace) -> int:
+        parser.print_help()
+        return 2
+
+    parser.set_defaults(run=show_help, parser=parser)
+    return parser.add_subparsers(metavar=what, title=f"{what}s")
+
+
+def _group(commands: Commands, name: str, help: str) -> Commands:
+    return _choices(
+        commands.add_parser(name, help=help, description=_sentence(help), formatter_class=_Help), "action"
+    )
 
 
 def _command(
-    group: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: Commands,
     name: str,
     run: Callable[[argparse.Namespace], int],
     help: str,
+    examples: str | None = None,
 ) -> argparse.ArgumentParser:
-    parser = group.add_parser(name, help=help, description=help)
-    parser.set_defaults(run=run)
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=_sentence(help),
+        epilog=examples,
+        formatter_class=_Help,
+    )
+    _add_debug(parser)
+    parser.set_defaults(run=run, parser=parser)
     return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

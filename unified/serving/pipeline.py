@@ -8,7 +8,7 @@ pipe("What is the depth map of the image ?", image="room.png").save("depth.png")
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,11 @@ class Pipeline:
         e.g. `box=[[12, 8, 40, 31]]` or `box="12 8 40 31"`. Raises UserError for unknown tasks and missing or
         unreadable fields.
         """
-        return self._answer(self._asker.task(name, _listed(image), fields))
+        return self.ask(name, _listed(image), fields)
+
+    def ask(self, task: str, images: Sequence[Any], fields: Mapping[str, Any]) -> Result:
+        """As `task`, for fields of any name; an image may be given as the field that it fills, too."""
+        return self._answer(self._asker.task(task, images, fields))
 
     def _answer(self, question: Question) -> Result:
         example = question.example

@@ -20,6 +20,22 @@ from unified.values.types import Depth, Image, Mask, Normals, Segmentation, Text
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
+def check_writable(path: str | Path) -> Path:
+    """The file that `Result.save` would write. Raises UserError for a suffix that it does not know, a folder
+    that is not there and a folder in the file's place."""
+    path = Path(path).expanduser()
+    known = [*PICTURES, ".json", ".txt"]
+    suffix = path.suffix.lower()
+    if suffix not in known:
+        hint = did_you_mean(suffix, known)
+        raise UserError(f"{path}: cannot save to '{suffix}'{hint}; there are {', '.join(known)}")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} is not there; make it first")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, not a file")
+    return path
+
+
 @dataclass(frozen=True)
 class Result:
     """One answer.
@@ -66,23 +82,17 @@ class Result:
         palette (PNG), normals as RGB, anything else drawn over the input image. UserError for other suffixes,
         and for folders that are not there.
         """
-        path = Path(path).expanduser()
+        path = check_writable(path)
         suffix = path.suffix.lower()
-        if not path.parent.is_dir():
-            raise UserError(f"{path}: the folder {path.parent} is not there")
         if suffix == ".json":
             path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
         elif suffix == ".txt":
             path.write_text(self.text + "\n")
-        elif suffix in PICTURES:
+        else:
             picture = self._picture()
             if picture.mode not in ("RGB", "L") and suffix != ".png":
                 raise UserError(f"{path}: a {type(self.value).__name__.lower()} map is saved as .png")
             picture.save(path)
-        else:
-            known = [*PICTURES, ".json", ".txt"]
-            hint = did_you_mean(suffix, known)
-            raise UserError(f"{path}: cannot save to '{suffix}'{hint}; there are {', '.join(known)}")
         return path
 
     def _picture(self) -> Pillow.Image:

@@ -35,7 +35,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
             details: dict[Key, list[ErrorDetails]] = {}
             for detail in error.errors(include_url=False):
                 details.setdefault(_key(work.data, detail), []).append(detail)
-        mends = []
+        mends: list[tuple[Key, Mend | None]] = []
         for key, here in details.items():
             if key in dropped and here[0]["type"] == "missing":
                 mends.append((key, None))  # it was there, and what is wrong with it has been said
