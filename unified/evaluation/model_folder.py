@@ -89,9 +89,10 @@ def load_model_folder(name_or_path: str | Path, device: str | None = None) -> Mo
         try:
             model = UnifiedModel.from_pretrained(folder, config=config, dtype=torch.float32)
         except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-            raise UserError(
-                f"{folder}: its weights cannot be loaded ({str(error).splitlines()[0]})"
-            ) from None
+            why = f"cannot be read ({str(error).splitlines()[0]}); copy them again"
+            if "ignore_mismatched_sizes" in str(error):  # transformers has logged which shapes differ
+                why = "have other shapes than its config.json says; copy both from one place"
+            raise UserError(f"{folder}: its weights {why}, or export the run again") from error
     else:
         logger.warning(
             "%s: NO WEIGHTS. The model is RANDOMLY INITIALISED and its answers mean nothing.", folder
@@ -136,14 +137,15 @@ def read_tasks(folder: Path) -> dict[str, LoadedTask]:
     yaml = YAML(typ="safe", pure=True)
     tasks = {}
     try:
-        for name, entry in json.loads(index.read_text()).items():
+        for name, entry in dict(json.loads(index.read_text())).items():
             resolved = yaml.load((index.parent / entry["file"]).read_text())
             tasks[name] = LoadedTask.from_resolved(resolved, Path(entry["folder"]))
             if tasks[name].identity != entry["identity"]:
                 file, was = index.parent / entry["file"], entry["identity"]
                 logger.warning("%s: is %s, but the model was trained on %s", file, tasks[name].identity, was)
     except (OSError, ValueError, KeyError, TypeError, YAMLError) as error:
-        raise UserError(f"{index.parent}: its tasks cannot be read ({error}); export the run again") from None
+        why = " ".join(str(error).split("\n")[:3])
+        raise UserError(f"{index.parent}: its tasks cannot be read ({why}); export the run again") from None
     return tasks
 
 

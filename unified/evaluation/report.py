@@ -34,13 +34,18 @@ def write_report(run_dir: Path) -> Path:
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
-        raise UserError(f"{run_dir}: no such folder")
+        raise UserError(
+            f"{run_dir}: is no folder of a run" if run_dir.exists() else f"{run_dir}: no such folder"
+        )
     evaluations = [*run_dir.glob(RESULTS), *(run_dir / "eval").rglob(RESULTS)]
     evaluated = max(evaluations, key=lambda p: p.stat().st_mtime).parent if evaluations else run_dir
     results = Results.load(evaluated) if evaluations else None
     steps = _read_lines(run_dir / "metrics.jsonl")
     if results is None and not steps:
-        raise UserError(f"{run_dir}: neither metrics.jsonl nor eval/*/{RESULTS}: nothing to report yet")
+        raise UserError(
+            f"{run_dir}: neither metrics.jsonl nor eval/*/{RESULTS}: nothing to report yet; train or "
+            "evaluate first"
+        )
     page = _template().render(
         title=f"Run {run_dir.resolve().name}",
         subtitle=_subtitle(results),
@@ -51,7 +56,9 @@ def write_report(run_dir: Path) -> Path:
         tasks=[_task(name, task, evaluated) for name, task in results.tasks.items()] if results else [],
         command=_command(run_dir),
         facts=_facts(results),
-        files=[(f, (run_dir / f).read_text()) for f in SHOWN_FILES if (run_dir / f).is_file()],
+        files=[
+            (f, (run_dir / f).read_text(errors="replace")) for f in SHOWN_FILES if (run_dir / f).is_file()
+        ],
     )
     path = run_dir / "report.html"
     path.write_text(page)
@@ -81,10 +88,10 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     out = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int | float):
             out.append(row)
@@ -153,7 +160,11 @@ def _cards(results: Results | None, steps: list[dict[str, Any]]) -> list[dict[st
 def _command(run_dir: Path) -> str:
     """The command that trained the run, as its model card states it."""
     card = run_dir / "model" / "README.md"
-    found = re.search(r"^- command: `(.+)`$", card.read_text(), re.MULTILINE) if card.is_file() else None
+    found = (
+        re.search(r"^- command: `(.+)`$", card.read_text(errors="replace"), re.MULTILINE)
+        if card.is_file()
+        else None
+    )
     return found[1] if found else ""
 
 

@@ -64,12 +64,15 @@ class Results:
         """The results that `save` wrote."""
         path = folder / RESULTS
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text(encoding="utf-8"))
+            data["about"] = {"parameters": 0, "when": "?", "split": "?", **data["about"]}
             return cls(data["about"], {name: TaskResult(**task) for name, task in data["tasks"].items()})
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; run `unified eval` first") from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not a results file of this version ({error})") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path}: not a results file of this version ({error}); run `unified eval` again"
+            ) from None
 
     def table(self) -> str:
         """A plain table for a terminal: headline metric of each task, its baseline and its ceiling."""

@@ -39,6 +39,13 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 
+COUNTS = (
+    "vocab_size", "image_vocab_size", "d_model", "num_heads", "head_dim", "encoder_layers", "decoder_layers",
+    "d_ff", "image_size", "patch_size", "target_grid", "encoder_max_text_length", "decoder_max_text_length",
+    "max_images", "num_segments",
+)  # fmt: skip
+"""Fields that are whole numbers of at least 1."""
+
 
 class UnifiedConfig(PretrainedConfig):
     """Configuration of :class:`unified.model.UnifiedModel`; the defaults are the official `small`.
@@ -164,7 +171,13 @@ class UnifiedConfig(PretrainedConfig):
         return self.target_grid**2
 
     def _check(self) -> None:
-        problems = []
+        problems = [
+            f"{field} is {getattr(self, field)!r}, must be a whole number of at least 1"
+            for field in COUNTS
+            if type(getattr(self, field)) is not int or getattr(self, field) < 1
+        ]
+        if problems:
+            raise UserError("model configuration: " + "; ".join(problems))
         if self.image_size % self.patch_size:
             problems.append(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
         for field, allowed in (("image_input", ("patches", "codes")), ("patch_embed", ("linear", "conv"))):
@@ -180,8 +193,8 @@ class UnifiedConfig(PretrainedConfig):
             problems.append("image_mean and image_std have three numbers each, one a channel")
         if self.num_segments < 2:
             problems.append(f"num_segments is {self.num_segments}; text and image need two")
-        if not 0 <= self.dropout < 1:
-            problems.append(f"dropout is {self.dropout}, must be in [0, 1)")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            problems.append(f"dropout is {self.dropout!r}, must be in [0, 1)")
         if problems:
             raise UserError("model configuration: " + "; ".join(problems))
 

@@ -76,7 +76,7 @@ def load_document(path: Path, key: str) -> Any:
     try:
         with path.open("rb") as file:
             return json.load(file)
-    except ValueError as error:  # also text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8
         raise UserError(f"{key}: {path} is not valid JSON: {error}") from error
 
 
@@ -191,7 +191,7 @@ class Joined(RowSource):
 def _parse(text: bytes) -> Row:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRow(f"not valid JSON: {error}") from error
     if not isinstance(row, dict):
         raise BadRow(f"a row is a JSON object, found {type(row).__name__}")

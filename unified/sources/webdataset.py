@@ -75,6 +75,6 @@ def decode(extension: str, value: bytes) -> Any:
             return value.decode("utf-8").strip() if kind == "cls" else value.decode("utf-8")
         if kind == "npy":
             return np.load(io.BytesIO(value), allow_pickle=False)
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, RecursionError):
         return value
     return value

@@ -78,12 +78,16 @@ class Meta:
     @classmethod
     def load(cls, checkpoint: Path) -> Meta:
         """Raises UserError where the file is missing or of another version."""
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            return cls(**json.loads((checkpoint / META).read_text()))
-        except (OSError, json.JSONDecodeError, TypeError) as error:
-            raise UserError(
-                f"{checkpoint / META}: cannot be read ({error}); choose another checkpoint"
-            ) from None
+            return TypeAdapter(cls).validate_python(json.loads((checkpoint / META).read_text()))
+        except ValidationError as error:
+            first = error.errors()[0]
+            why = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg'].lower()}"
+        except (OSError, ValueError) as error:
+            why = str(error)
+        raise UserError(f"{checkpoint / META}: cannot be read ({why}); {_instead(checkpoint)}")
 
 
 def tag_of(step: int) -> str:
@@ -143,8 +147,25 @@ def save_checkpoint(engine: TrainEngine, ranks: Ranks, run: Path, meta: Meta, ke
 
 
 def load_checkpoint(engine: TrainEngine, checkpoint: Path) -> None:
-    """Puts the state of a checkpoint into the engine. All ranks call it, after `check_fits`."""
-    engine.load(checkpoint.parent, checkpoint.name)
+    """Puts the state of a checkpoint into the engine. All ranks call it, after `check_fits`. Raises UserError
+    where its files are damaged or gone; they stay as they are."""
+    try:
+        engine.load(checkpoint.parent, checkpoint.name)
+    except UserError:
+        raise
+    except Exception as error:  # DeepSpeed and torch raise all kinds for files that are cut short or gone
+        why = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+        raise UserError(f"{checkpoint}: its state cannot be read ({why}); {_instead(checkpoint)}") from error
+
+
+def _instead(checkpoint: Path) -> str:
+    """What to do where a checkpoint is damaged."""
+    run = checkpoint.parent.parent
+    others = [str(path) for path in complete(run) if path.name != checkpoint.name]
+    if others:
+        return f"continue from another: --resume {others[-1]}"
+    start = f" from its weights (run=... init={run})" if (run / "model").is_dir() else " (run=...)"
+    return f"there is no other in {run}, so start a new run{start}"
 
 
 def check_fits(checkpoint: Path, now: Meta) -> Meta:

@@ -29,7 +29,11 @@ class JsonLines:
         self.path = run / METRICS
         run.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= start_step]
+            kept = [
+                line
+                for line in self.path.read_text(errors="replace").splitlines()
+                if _step_of(line) <= start_step
+            ]
             temporary = self.path.with_suffix(".tmp")
             temporary.write_text("".join(f"{line}\n" for line in kept))
             temporary.replace(self.path)

@@ -67,13 +67,14 @@ def vqa_accuracy(predictions: Sequence[Value], references: Sequence[Value]) -> S
     min(1, number of equal answers / 3).
 
     Predictions are normalised in full; the human answers only lose punctuation, and only where they
-    are not all equal. A reference of a single string counts as ten equal answers.
+    are not all equal. A single answer is none of ten that were normalised before: it counts as ten equal ones
+    and is normalised as the predictions are, so that `none` can be right for `none`.
     """
     scores = []
     for prediction, reference in zip(predictions, references, strict=True):
         answers = list(strings(reference))
         if not isinstance(reference, Texts) or len(answers) == 1:
-            answers = answers * 10
+            answers = [normalise_answer(answers[0])] * 10
         if len(set(answers)) > 1:
             answers = [strip_punctuation(a) for a in answers]
         answer = normalise_answer(strings(prediction)[0])
