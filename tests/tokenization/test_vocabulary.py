@@ -30,7 +30,13 @@ def test_locations_by_scalar_and_by_array_agree(reversed_):
 
 def test_items_and_ids_outside_a_range_are_errors():
     v = toy()
-    for call, value in ((v.location_id, 10), (v.location_id, -1), (v.bin_of, 49), (v.bin_of, 60), (v.code_id, 8)):
+    for call, value in (
+        (v.location_id, 10),
+        (v.location_id, -1),
+        (v.bin_of, 49),
+        (v.bin_of, 60),
+        (v.code_id, 8),
+    ):
         with pytest.raises(IndexError):
             call(value)
 

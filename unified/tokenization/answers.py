@@ -60,9 +60,7 @@ def build_grammar(
     match spec.modality:
         case "number":
             low = (spec.target.value_range or (-1.0, 1.0))[0]
-            return automata.number_grammar(
-                vocabulary, text, decimals=spec.target.decimals, negative=low < 0
-            )
+            return automata.number_grammar(vocabulary, text, decimals=spec.target.decimals, negative=low < 0)
         case "boxes" | "points":
             labelled = has_labels(spec)
             group = 4 if spec.modality == "boxes" else 2
@@ -74,9 +72,7 @@ def build_grammar(
             )  # fmt: skip
         case "keypoints":
             marks = [text.encode(mark) for mark in VISIBILITY]
-            return automata.keypoint_grammar(
-                vocabulary, len(joint_names(spec)), marks, spec.target.max_items
-            )
+            return automata.keypoint_grammar(vocabulary, len(joint_names(spec)), marks, spec.target.max_items)
         case "grounded_text":
             return automata.grounded_grammar(vocabulary, text)
     return automata.text_grammar(vocabulary, group=_group_in(spec))

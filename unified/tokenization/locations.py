@@ -26,7 +26,11 @@ class LocationTokenizer:
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, *, order: Literal["yx", "xy"], rounding: Literal["nearest", "unified_io"]
+        self,
+        vocabulary: Vocabulary,
+        *,
+        order: Literal["yx", "xy"],
+        rounding: Literal["nearest", "unified_io"],
     ) -> None:
         self._vocabulary = vocabulary
         self.bins = vocabulary.location.count

@@ -95,7 +95,9 @@ def items(tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, group: 
     return Items(coordinates, tuple(labels), malformed)
 
 
-def boxes(tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool) -> tuple[Boxes, bool]:
+def boxes(
+    tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool
+) -> tuple[Boxes, bool]:
     """Boxes, with labels if `labelled`; a box without a label is then left out."""
     read = items(tokenizers, parts, size, 4)
     if not labelled:
@@ -105,7 +107,9 @@ def boxes(tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelle
     return whole, read.malformed or len(kept) < len(read.labels)
 
 
-def points(tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool) -> tuple[Points, bool]:
+def points(
+    tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool
+) -> tuple[Points, bool]:
     """Points, as `boxes`."""
     read = items(tokenizers, parts, size, 2)
     if not labelled:
@@ -118,7 +122,7 @@ def points(tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labell
 def keypoints(
     tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, names: tuple[str, ...]
 ) -> tuple[Keypoints, bool]:
-    """Figures of joints (point and visibility 1..3, as COCO's 0..2); a figure that is cut short is left out."""
+    """Figures of joints, each a point and a visibility 1..3 (COCO's 0..2). Half a figure is left out."""
     read = items(tokenizers, parts, size, 2)
     k = len(names)
     figures = len(read.labels) // k

@@ -20,7 +20,9 @@ def load_sentencepiece(path: Path) -> Any:
     try:
         model = sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{path}: not a sentencepiece model ({error}); copy it again from its source") from None
+        raise UserError(
+            f"{path}: not a sentencepiece model ({error}); copy it again from its source"
+        ) from None
     found = (model.pad_id(), model.eos_id(), model.unk_id())
     if found != (Vocabulary.pad_id, Vocabulary.eos_id, Vocabulary.unk_id):
         raise UserError(
@@ -47,7 +49,9 @@ class TextTokenizer:
         if not strict:
             return list(self._model.encode(text))
         if not self._vocabulary.sentinel.count:
-            raise UserError("this tokenizer set has no <extra_id_n> tokens; strict encoding is for `unified_io`")
+            raise UserError(
+                "this tokenizer set has no <extra_id_n> tokens; strict encoding is for `unified_io`"
+            )
         ids: list[int] = []
         parts = _EXTRA_ID.split(text)
         for i, part in enumerate(parts):

@@ -140,7 +140,9 @@ class TokenizerSet:
         weights = self.folder / image.weights
         if not weights.exists():
             how = image.how_to_get or "they ship with the set: install it again"
-            raise UserError(f"{weights}: the weights of the image tokenizer are not there. To get them: {how}")
+            raise UserError(
+                f"{weights}: the weights of the image tokenizer are not there. To get them: {how}"
+            )
         model = VQModel.load(self._asset(image.config, "image.config"), weights)
         if model.n_codes != image.codes:
             raise UserError(
@@ -186,8 +188,8 @@ def require_same(expected: str, found: str, where: str) -> None:
     """Raise UserError when a checkpoint's tokenizer set is not the one it is used with."""
     if expected != found:
         raise UserError(
-            f"{where}: was made with the tokenizer set {expected[:12]}, but {found[:12]} was given; the same ids "
-            f"mean other things there. Use the set that the checkpoint carries.\n"
+            f"{where}: made with the tokenizer set {expected[:12]}, but {found[:12]} was given; there the "
+            "same ids mean other things. Use the set that the checkpoint carries.\n"
             f"  checkpoint: {expected}\n  given:      {found}"
         )
 
@@ -222,5 +224,7 @@ def _read(path: Path) -> SetConfig:
     except (OSError, YAMLError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     except ValidationError as error:
-        told = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].lower()}" for e in error.errors()]
+        told = [
+            f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].lower()}" for e in error.errors()
+        ]
         raise UserError("\n".join(told)) from None

@@ -83,7 +83,9 @@ def mixture_texts(mixture: str | Path, n_rows: int, seed: int) -> Iterator[str]:
             yield from task.spec.options.choices or ()
         source = open_source(task, "train")
         if not isinstance(source, RowSource):
-            raise UserError(f"{task.path}: streams; texts for a tokenizer are drawn from sources with random access")
+            raise UserError(
+                f"{task.path}: streams; texts for a tokenizer are drawn from sources with random access"
+            )
         rng = np.random.default_rng((seed, number))
         for row in range(min(n_rows, len(source))):
             try:

@@ -27,7 +27,7 @@ class IdRange:
         return self.start + self.count
 
     def __contains__(self, token: object) -> bool:
-        return isinstance(token, (int, np.integer)) and self.start <= token < self.stop
+        return isinstance(token, (int, np.integer)) and self.start <= int(token) < self.stop
 
     def id(self, index: int) -> int:
         """The id of item `index`; IndexError outside 0..count-1."""
@@ -87,7 +87,7 @@ class Vocabulary:
                 )
         if spans[-1].stop > self.image_start_id:
             raise UserError(
-                f"tokenizer set: layout.text_size is {self.text_size}, but its ids reach {spans[-1].stop - 1} "
+                f"tokenizer set: layout.text_size is {self.text_size}, but ids reach {spans[-1].stop - 1} "
                 f"and one more is needed for the image start; set text_size to at least {spans[-1].stop + 1}"
             )
 

@@ -67,17 +67,22 @@ class VQConfig(BaseModel):
             raise UserError(f"{path}: cannot be read ({error}); give a taming VQGAN config") from None
         model = data.get("model") if isinstance(data, dict) else None
         if not isinstance(model, dict) or not isinstance(model.get("params"), dict):
-            raise UserError(f"{path}: no `model.params`; give a taming VQGAN config, as released beside its weights")
+            raise UserError(
+                f"{path}: no `model.params`; give a taming VQGAN config, as released beside its weights"
+            )
         target = str(model.get("target", "taming.models.vqgan.VQModel"))
         if not target.endswith(".VQModel"):
-            raise UserError(f"{path}: model.target is {target}; only taming.models.vqgan.VQModel is supported")
+            raise UserError(
+                f"{path}: model.target is {target}; only taming.models.vqgan.VQModel is supported"
+            )
         if model["params"].get("remap") is not None:
             raise UserError(f"{path}: model.params.remap is set; remapped codebooks are not supported")
         try:
             return cls.model_validate(model["params"])
         except ValidationError as error:
             problems = [
-                f"{path}: model.params.{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
+                f"{path}: model.params.{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}"
+                for e in error.errors()
             ]
             raise UserError("\n".join(problems)) from None
 
@@ -114,17 +119,22 @@ class VQModel(nn.Module):
     def load(cls, config: Path, weights: Path) -> VQModel:
         """The model of a taming config with released (or our own) weights, in float32, for inference."""
         model = cls(VQConfig.load(config))
-        state = read_weights(weights)
-        expected = model.state_dict()
+        model.read(weights)
+        return model.requires_grad_(False).eval()
+
+    def read(self, weights: Path) -> None:
+        """Take over all weights of a file; UserError where they are not those of this shape."""
+        state, expected = read_weights(weights), self.state_dict()
         missing = sorted(expected.keys() - state.keys())
         unexpected = sorted(state.keys() - expected.keys())
         wrong = sorted(k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape)
         if missing or unexpected or wrong:
             parts = [("missing", missing), ("unexpected", unexpected), ("of another shape", wrong)]
             told = "; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys)
-            raise UserError(f"{weights}: does not fit {config}: {told}; use the config released with the weights")
-        model.load_state_dict(state)
-        return model.requires_grad_(False).eval()
+            raise UserError(
+                f"{weights}: does not fit its config: {told}; use the config released with the weights"
+            )
+        self.load_state_dict(state)
 
     # ------------------------------------------------------------------ differentiable pieces
 
@@ -156,10 +166,15 @@ class VQModel(nn.Module):
         H and W are multiples of `factor`. Deterministic, and independent of the batch.
         """
         pixels = torch.as_tensor(pixels)
-        if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.shape[1] % self.factor or pixels.shape[2] % self.factor:
+        if (
+            pixels.ndim != 4
+            or pixels.shape[-1] != 3
+            or pixels.shape[1] % self.factor
+            or pixels.shape[2] % self.factor
+        ):
             raise UserError(
-                f"image tokenizer: got pixels of shape {tuple(pixels.shape)}; it encodes (batch, height, width, 3) "
-                f"with sides that are multiples of {self.factor}"
+                f"image tokenizer: got pixels of shape {tuple(pixels.shape)}; it encodes (batch, height, "
+                f"width, 3) with sides that are multiples of {self.factor}"
             )
         device = self.quant_conv.weight.device
         codes = []
@@ -180,8 +195,10 @@ class VQModel(nn.Module):
         side = round(codes.shape[1] ** 0.5)
         rows, columns = grid or (side, side)
         if rows * columns != codes.shape[1]:
-            raise UserError(f"image tokenizer: {codes.shape[1]} codes do not fill a grid of {rows} x {columns}")
-        if codes.numel() and not (0 <= int(codes.min()) and int(codes.max()) < self.n_codes):
+            raise UserError(
+                f"image tokenizer: {codes.shape[1]} codes do not fill a grid of {rows} x {columns}"
+            )
+        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.n_codes):
             raise UserError(f"image tokenizer: codes outside 0..{self.n_codes - 1}")
         with torch.autocast(device.type, enabled=False):
             images = self.from_latent(self.lookup(codes, (rows, columns)).float())
@@ -210,10 +227,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
             raise UserError(
-                f"{path}: cannot be read as plain weights ({str(error).splitlines()[0]}); convert it to .safetensors "
-                "where it was made, or download it again"
+                f"{path}: cannot be read as plain weights ({str(error).splitlines()[0]}); convert it to "
+                ".safetensors where it was made, or download it again"
             ) from None
         state = state.get("state_dict", state)
-    return {
-        k: v.float() for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("loss.")
-    }
+    return {k: v.float() for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("loss.")}
