@@ -13,12 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unified.errors import UserError, did_you_mean
+from unified.errors import UserError, did_you_mean, file_error
 from unified.evaluation.baselines import Baseline, copy_input, fit_baseline
 from unified.evaluation.cases import Case, Cases, read_cases
 from unified.evaluation.model_folder import find_model_folder, load_model_folder
 from unified.evaluation.plain import plain
-from unified.evaluation.results import PREDICTIONS, Results, TaskResult, shown
+from unified.evaluation.results import PREDICTIONS, RESULTS, SAMPLES, Results, TaskResult, shown
 from unified.evaluation.samples import save_samples, words_of
 from unified.evaluation.scoring import Judge, judges_of
 from unified.specs.load import LoadedTask, list_tasks, load_task
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BASELINE_ROWS = 300
 """Training rows on which a trivial predictor is fitted."""
-SAMPLES = 4
+SHOWN = 4
 """Examples of each task that are drawn."""
 
 Progress = Callable[[str, int, int], None]
@@ -68,10 +68,7 @@ def evaluate(
         )
     results = Results(_about(model, processor, split, limit, seed))
     results.about["without_split"] = [t.name for t in tasks if t not in chosen]
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(out / "samples", ignore_errors=True)
-        (out / PREDICTIONS).unlink(missing_ok=True)
+    work = None if out is None else _work_folder(out)
     predictor = Predictor(model, processor, batch_size=batch_size)
     model.eval()
     for task in chosen:
@@ -85,12 +82,40 @@ def evaluate(
             on_progress=(lambda done: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
         )
         seconds = time.perf_counter() - started
-        results.tasks[name] = _score(processor, task, read, predictions, seed, seconds, out, model.device)
+        results.tasks[name] = _score(processor, task, read, predictions, seed, seconds, work, model.device)
         if on_task is not None:
             on_task(name, results.tasks[name])
-    if out is not None:
-        results.save(out)
+    if out is not None and work is not None:
+        results.save(work)
+        for name in (SAMPLES, PREDICTIONS, RESULTS):
+            _replace(work / name, out / name)
+        shutil.rmtree(work)
     return results
+
+
+def _work_folder(out: Path) -> Path:
+    """Where results grow: an evaluation that fails leaves those before it as they were."""
+    if (out / SAMPLES).exists() and not (out / RESULTS).exists():
+        raise UserError(
+            f"{out}: holds a '{SAMPLES}' but no {RESULTS}, so it is not ours; choose another folder"
+        )
+    work = out / ".new"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        error.filename = str(out)
+        raise UserError(file_error(error)) from None
+    return work
+
+
+def _replace(new: Path, old: Path) -> None:
+    if old.is_dir():
+        shutil.rmtree(old)
+    if new.exists():
+        new.replace(old)
+    else:
+        old.unlink(missing_ok=True)
 
 
 def _sizes(processor: Processor) -> dict[str, int]:
@@ -132,7 +157,7 @@ def _score(
     each = {label: score.per_example for label, score in scores.items() if score.per_example is not None}
     if out is not None:
         _write_predictions(out / PREDICTIONS, task.name, cases, predictions, each)
-        picked = sorted({i * len(cases) // SAMPLES for i in range(SAMPLES)})
+        picked = sorted({i * len(cases) // SHOWN for i in range(SHOWN)})
         headline = each.get(result.headline, (math.nan,) * len(cases))
         result.samples = save_samples(out, task, [(cases[i], values[i], headline[i]) for i in picked])
     return result
@@ -227,6 +252,7 @@ def run_eval(
         head = result.headline
         beside = f"baseline {shown(head, result.baseline)}, ceiling {shown(head, result.ceiling)}"
         line = f"{name}: {head} {shown(head, result.metrics)} ({beside}), {result.n} rows"
+        line += f" and {result.skipped} that cannot be used" if result.skipped else ""
         print(f"{line}, {result.seconds:.1f} s", flush=True)
 
     results = evaluate(

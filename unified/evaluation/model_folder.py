@@ -89,7 +89,7 @@ def load_model_folder(name_or_path: str | Path, device: str | None = None) -> Mo
         try:
             model = UnifiedModel.from_pretrained(folder, config=config, dtype=torch.float32)
         except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-            why = f"cannot be read ({str(error).splitlines()[0]}); copy them again"
+            why = f"cannot be loaded ({str(error).splitlines()[0]}); copy them again"
             if "ignore_mismatched_sizes" in str(error):  # transformers has logged which shapes differ
                 why = "have other shapes than its config.json says; copy both from one place"
             raise UserError(f"{folder}: its weights {why}, or export the run again") from error

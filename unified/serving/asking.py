@@ -20,7 +20,7 @@ from unified.specs.load import LoadedTask
 from unified.specs.prompts import template
 from unified.specs.schema import FieldSpec, FieldType, InputSpec, PromptSpec, TargetSpec, TaskSpec
 from unified.specs.vocabulary import LOCATIONS
-from unified.values.types import DENSE_TYPES, TYPES, Image
+from unified.values.types import DENSE_TYPES, TYPES, Boxes, Image, Points, Value
 
 KEY = "prompt"
 """Where an asked example stands, for messages."""
@@ -105,6 +105,7 @@ class Asker:
     def _example(self, asked: _Asked, row: dict[str, Any]) -> Example:
         try:
             values = read_fields(asked.reading, row)
+            _check_places(asked.reading.spec, values)
             return build_example(
                 asked.whole, values, key=KEY, rng=np.random.default_rng(0), training=False,
                 image_size=self.image_size, target_size=self.target_size, with_target=False,
@@ -179,6 +180,24 @@ class Asker:
                 f"target '{target}': no task of this model answers so; it knows {', '.join(known)}"
             )
         return found
+
+
+def _check_places(spec: TaskSpec, values: Mapping[str, Value]) -> None:
+    """Raises BadRow for a place that no pixel of its image lies in: the model would never hear of it."""
+    for name, value in values.items():
+        if isinstance(value, Boxes):
+            corners = value.xyxy
+        elif isinstance(value, Points):
+            corners = np.concatenate([value.xy, value.xy], axis=1)
+        else:
+            continue
+        image = values.get(spec.frame_of(name) or "")
+        if not isinstance(image, Image):
+            continue
+        width, height = image.size
+        for x1, y1, x2, y2 in corners:
+            if x2 < 0 or y2 < 0 or x1 >= width or y1 >= height:
+                raise BadRow(f"field '{name}': lies outside the image of {width} x {height} pixels")
 
 
 def _asked(whole: TaskSpec, path: Path, given: Sequence[str]) -> _Asked:
