@@ -12,6 +12,9 @@ from torch import Tensor
 
 from unified.tokenization.processor import Encoded
 
+LENGTH_MULTIPLE = 8
+"""Texts are padded to a multiple of this: kernels are built for each shape, so few shapes must recur."""
+
 
 class ImageEncoder(Protocol):
     def encode(self, pixels: Tensor) -> Tensor: ...
@@ -137,7 +140,8 @@ def _target_length(example: Encoded) -> int:
 
 
 def _pad(rows: Sequence[np.ndarray]) -> Tensor:
-    out = np.zeros((len(rows), max(len(r) for r in rows)), dtype=np.int64)
+    length = -(-max(len(r) for r in rows) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    out = np.zeros((len(rows), length), dtype=np.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return torch.from_numpy(out)
