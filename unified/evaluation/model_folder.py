@@ -139,7 +139,7 @@ def read_tasks(folder: Path) -> dict[str, LoadedTask]:
     try:
         for name, entry in dict(json.loads(index.read_text())).items():
             resolved = yaml.load((index.parent / entry["file"]).read_text())
-            tasks[name] = LoadedTask.from_resolved(resolved, Path(entry["folder"]))
+            tasks[name] = LoadedTask.from_resolved(resolved, index.parent / entry["folder"])
             if tasks[name].identity != entry["identity"]:
                 file, was = index.parent / entry["file"], entry["identity"]
                 logger.warning("%s: is %s, but the model was trained on %s", file, tasks[name].identity, was)
