@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unified.errors import UserError, did_you_mean
+from unified.specs.document import read_file
+from unified.specs.problems import SpecError
 
 
 class DiscriminatorConfig(BaseModel):
@@ -40,11 +43,13 @@ class ImageTrainingConfig(BaseModel):
 
     mixture: str
     """Mixture whose images and dense targets are learnt."""
-    size: int
+    size: int = Field(ge=8)
     """Side of the square images."""
     images: int = Field(ge=1)
     """Images drawn from the mixture, held in memory."""
-    share: dict[str, float] = {}
+    share: dict[
+        Literal["image", "mask", "segmentation", "depth", "normals"], Annotated[float, Field(ge=0)]
+    ] = {}
     """Relative weight of a kind (image, mask, segmentation, depth, normals) among them; default 1."""
     steps: int = Field(ge=1)
     batch_size: int = Field(32, ge=1)
@@ -74,14 +79,12 @@ def read_training_config(path: Path, overrides: Sequence[str] = ()) -> ImageTrai
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    yaml = YAML(typ="safe", pure=True)
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(data, dict) or not isinstance(data.get("training"), dict):
+    document = read_file(path)
+    if document.problems:
+        raise SpecError(document.problems)
+    section = document.data.get("training")
+    if not isinstance(section, dict):
         raise UserError(f"{path}: no `training` section; see tokenizers/toy/vqgan.yaml for one")
-    section = data["training"]
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -95,11 +98,20 @@ def read_training_config(path: Path, overrides: Sequence[str] = ()) -> ImageTrai
             if not isinstance(place.setdefault(parent, {}), dict):
                 raise UserError(f"'{override}': training.{parent} holds no keys; set it as a whole")
             place = place[parent]
-        place[last] = yaml.load(value)
+        try:
+            place[last] = YAML(typ="safe", pure=True).load(value)
+        except YAMLError as error:
+            told = str(error).splitlines()[0]
+            raise UserError(f"'{override}': the value is not valid YAML ({told})") from None
     try:
-        return ImageTrainingConfig.model_validate(section)
+        config = ImageTrainingConfig.model_validate(section)
     except ValidationError as error:
-        told = [
+        lines = [
             f"{path}: training.{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
         ]
-        raise UserError("\n".join(told)) from None
+        raise UserError("\n".join(lines)) from None
+    if config.crop is not None and config.crop.side > config.size:
+        raise UserError(
+            f"{path}: training.crop.side {config.crop.side} is more than training.size {config.size}"
+        )
+    return config

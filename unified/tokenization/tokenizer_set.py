@@ -12,7 +12,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unified.errors import UserError, did_you_mean
+from unified.specs.document import read_file
 from unified.specs.paths import resource
+from unified.specs.problems import SpecError
 from unified.tokenization.locations import LocationTokenizer
 from unified.tokenization.text import TextTokenizer, load_sentencepiece
 from unified.tokenization.vocabulary import IdRange, Vocabulary
@@ -215,14 +217,11 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 def _read(path: Path) -> SetConfig:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    document = read_file(path)
+    if document.problems:
+        raise SpecError(document.problems)
     try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        return SetConfig.model_validate(data)
-    except (OSError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        return SetConfig.model_validate(document.data)
     except ValidationError as error:
         told = [
             f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].lower()}" for e in error.errors()

@@ -32,6 +32,11 @@ def train_image(config_path: str | Path, out: str | Path, overrides: Sequence[st
     """
     path, out = Path(config_path), Path(out)
     shape, config = VQConfig.load(path), read_training_config(path, overrides)
+    for side in (config.size, *([config.crop.side] if config.crop else [])):
+        if side % shape.factor:
+            raise UserError(
+                f"{path}: training: a side of {side} pixels is no multiple of the {shape.factor} of a code"
+            )
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
@@ -64,7 +69,9 @@ def collect_images(config: ImageTrainingConfig, split: str = "train") -> npt.NDA
     if not kinds:
         raise UserError(f"mixture {config.mixture}: no task has images or dense targets")
     names = sorted(kinds)
-    share = np.array([config.share.get(name, 1.0) for name in names])
+    share = np.array([config.share.get(name, 1.0) for name in names])  # type: ignore[call-overload]
+    if not share.any():
+        raise UserError(f"training.share: is 0 for every kind there is ({', '.join(names)})")
     pool: list[npt.NDArray[np.uint8]] = []
     misses = 0
     while len(pool) < config.images:

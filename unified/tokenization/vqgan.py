@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from unified.errors import UserError
+from unified.specs.document import read_file
+from unified.specs.problems import SpecError
 
 ENCODE_CHUNK = 8
 """Images a pass of the encoder. The pass always has this many, so that a code never depends on what
@@ -58,14 +60,10 @@ class VQConfig(BaseModel):
     @classmethod
     def load(cls, path: Path) -> VQConfig:
         """Read a taming YAML (`model: {target, params: {embed_dim, n_embed, ddconfig, ...}}`)."""
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-
-        try:
-            data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except (OSError, YAMLError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); give a taming VQGAN config") from None
-        model = data.get("model") if isinstance(data, dict) else None
+        document = read_file(path)
+        if document.problems:
+            raise SpecError(document.problems)
+        model = document.data.get("model")
         if not isinstance(model, dict) or not isinstance(model.get("params"), dict):
             raise UserError(
                 f"{path}: no `model.params`; give a taming VQGAN config, as released beside its weights"
