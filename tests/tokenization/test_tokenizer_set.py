@@ -79,7 +79,7 @@ def test_another_set_is_refused_by_both_hashes(toy, official):
         ("pieces: 2048", "pieces: 2000", "has 2048 pieces"),
         ("text_size: 3072", "text_size: 3000", "at least 3049"),
         ("model: text.model", "model: other.model", "other.model"),
-        ("version: 1", "version: [", "cannot be read"),
+        ("version: 1", "version: [", "not valid YAML"),
     ],
 )
 def test_a_broken_set_says_what_is_wrong(before, after, said, toy, tmp_path):

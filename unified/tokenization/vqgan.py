@@ -225,8 +225,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
             raise UserError(
-                f"{path}: cannot be read as plain weights ({str(error).splitlines()[0]}); convert it to "
-                ".safetensors where it was made, or download it again"
-            ) from None
+                f"{path}: cannot be read as plain weights: it is damaged, or holds more than those; download it "
+                "again, or convert it to .safetensors where it was made"
+            ) from error
+        if not isinstance(state, dict):
+            raise UserError(f"{path}: holds a {type(state).__name__}, not the weights of an image tokenizer")
         state = state.get("state_dict", state)
     return {k: v.float() for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("loss.")}
