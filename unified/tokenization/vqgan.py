@@ -225,7 +225,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
             raise UserError(
-                f"{path}: cannot be read as plain weights: it is damaged, or holds more than those; download it "
+                f"{path}: cannot be read as plain weights: it is damaged, or holds more than those; get it "
                 "again, or convert it to .safetensors where it was made"
             ) from error
         if not isinstance(state, dict):
