@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from unified.errors import UserError
+from unified.errors import UserError, file_error
 from unified.training.launch import is_main, prepare_environment
 
 
@@ -72,11 +72,13 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
 
     mixture = setup.load_tasks(config)
     tasks = open_tasks(mixture, "train")
+    setup.check_evaluation(config, [data.task for data in tasks])
     rows = {data.task.name: len(data.source) for data in tasks}
     shares = rates(mixture, rows)
-    tokenizers = setup.load_tokenizers(config, image_weights=setup.needs_codes(mixture))
+    tokenizers = setup.load_tokenizers(config)
     model = setup.build_model(config, tokenizers)
     parameters = model.num_parameters()
+    image_tokenizer = setup.image_tokenizer(mixture, model.config, tokenizers)
 
     # ---------------------------------------------------------------------- order of the data
     order = MixtureOrder(config.seed, [(name, rows[name], shares[name]) for name in rows])
@@ -95,6 +97,8 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     checkpoint = None if args.dry_run else checkpoints.find_checkpoint(args.resume, config.folder)
     resumed = checkpoints.check_fits(checkpoint, meta(0, 0.0)) if checkpoint else None
     step, seconds = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
+    if not args.dry_run:
+        setup.make_folder(config)
     loader = StepLoader(
         dataset,
         batch_size=config.data.batch_size,
@@ -116,8 +120,10 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     if checkpoint:
         checkpoints.load_checkpoint(engine, checkpoint)
     objective = build_objective("seq2seq", list(rows))
-    image_tokenizer = tokenizers.image.to(ranks.device) if setup.needs_codes(mixture) else None
-    trainer = Trainer(engine, objective, list(rows), config, ranks, image_tokenizer)
+    if image_tokenizer is not None:
+        image_tokenizer.to(ranks.device)
+    reads_codes = model.config.image_input == "codes"
+    trainer = Trainer(engine, objective, list(rows), config, ranks, image_tokenizer, reads_codes)
 
     # ------------------------------------------------------------------- what is about to happen
     say(to_yaml(config.model_dump(mode="json")))
@@ -247,6 +253,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif is_main():
             print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
+    except OSError as error:  # a full disk, a file that went away: on this rank, perhaps on this one alone
+        if args.debug or error.filename is None:
+            raise
+        print(f"error: {file_error(error)}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:  # before training began, or a second time
+        print("stopped", file=sys.stderr, flush=True)
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

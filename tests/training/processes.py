@@ -31,7 +31,7 @@ def start(world, *arguments, cwd=ROOT, stdout=None, **environment):
     ]
 
 
-def finish(processes, timeout=120):
+def finish(processes, timeout=300):
     """[(exit code, stdout, stderr)] of each; kills what is still running after `timeout` seconds."""
     results = []
     try:
@@ -46,5 +46,5 @@ def finish(processes, timeout=120):
     return results
 
 
-def run(world, *arguments, timeout=120, **options):
+def run(world, *arguments, timeout=300, **options):
     return finish(start(world, *arguments, **options), timeout)

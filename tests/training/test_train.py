@@ -107,6 +107,21 @@ def test_a_run_that_does_not_fit_its_checkpoint_is_refused(whole, folder):
     assert "was written with ranks = 2, this run has 1" in err
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["gone.yaml"], "error: gone.yaml: there is no such file"),
+        (["x.yaml", "optim.lrr=1"], "unknown key 'lrr' (did you mean 'lr'?)"),
+        (["x.yaml", "track=[jsnl]"], "unknown tracker 'jsnl' (did you mean 'jsonl'?)"),
+    ],
+)
+def test_mistakes_are_one_message_and_code_2(folder, arguments, message):
+    (code, out, err), *_ = run(1, TRAIN, *arguments, cwd=folder)
+    assert code == 2 and message in err and "Traceback" not in err and out == ""
+    (code, _, err), *_ = run(1, TRAIN, *arguments, "--debug", cwd=folder)
+    assert code == 2 and "Traceback" in err
+
+
 def test_a_dry_run_writes_nothing(folder):
     out, _ = train(folder, 1, "--dry-run", "run=runs/dry", "engine.zero=1", "engine.precision=bf16")
     assert "parameters; " in out and "a rank before activations" in out
@@ -123,6 +138,14 @@ def test_zero_stages_train_and_export_the_same(whole, folder, zero):
     loaded, plain = load_model_folder(folder / f"runs/zero{zero}"), load_model_folder(whole[0])
     for (name, a), b in zip(loaded.model.named_parameters(), plain.model.parameters(), strict=True):
         assert (a - b).abs().max() < 1e-3, name
+
+
+@pytest.mark.slow
+def test_a_model_that_reads_codes(folder):
+    changes = "model.overrides.image_input=codes", "model.overrides.patch_size=4", "engine.zero=3"
+    train(folder, 2, *changes, "run=runs/codes")
+    steps = curve(folder / "runs/codes")
+    assert steps[-1]["loss"] < steps[0]["loss"] - 1
 
 
 @pytest.mark.slow
@@ -158,7 +181,7 @@ def test_launchers(folder, launcher):
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, f"run=runs/{launcher[1]}", "optim.steps=3"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "2 rank(s) x 1 micro-batch(es) x 4 examples" in done.stdout

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -80,7 +80,8 @@ class StepReport:
 
 
 class Trainer:
-    """Runs steps. `image_tokenizer` makes the codes of dense targets; None where no task has any."""
+    """Runs steps. `image_tokenizer` makes the codes of picture answers, and of input pictures for a model
+    that `reads_codes`; None where there are neither."""
 
     def __init__(
         self,
@@ -90,9 +91,11 @@ class Trainer:
         config: RunConfig,
         ranks: Ranks,
         image_tokenizer: ImageEncoder | None,
+        reads_codes: bool = False,
     ) -> None:
         self.engine, self.objective, self.tasks = engine, objective, list(tasks)
-        self.config, self.ranks, self.image_tokenizer = config, ranks, image_tokenizer
+        self.config, self.ranks = config, ranks
+        self.image_tokenizer, self.reads_codes = image_tokenizer, reads_codes
         self.state: Any = None
 
     def agree(self, batches: Sequence[Batch] | None, seconds: float, signal: int, failed: bool) -> Agreement:
@@ -118,9 +121,7 @@ class Trainer:
         lr = learning_rate(self.config.optim, step, agreed.seconds)
         sums = empty_sums(len(self.tasks), self.ranks.device)
         for batch in batches:
-            batch = batch.to(self.ranks.device)
-            if self.image_tokenizer is not None:
-                batch = batch.with_codes(self.image_tokenizer)
+            batch = self._with_codes(batch.to(self.ranks.device))
             outputs = self.engine.forward(batch.inputs)
             loss, metrics, self.state = self.objective(outputs, batch, self.state)
             self.engine.backward(loss * scale)
@@ -133,6 +134,18 @@ class Trainer:
         report = StepReport(all_[:-2].view(len(SUMS), -1), float(all_[-2]), float(all_[-1]), lr, grad_norm)
         self._refuse_nan(step, report, batches)
         return report
+
+    def _with_codes(self, batch: Batch) -> Batch:
+        """Codes for picture answers and, where the model reads codes, for the input pictures."""
+        if self.image_tokenizer is None:
+            return batch
+        batch = batch.with_codes(self.image_tokenizer)
+        if not self.reads_codes or "images" not in batch.inputs:
+            return batch
+        inputs = dict(batch.inputs)
+        images = inputs.pop("images")
+        codes = self.image_tokenizer.encode(images.flatten(0, 1))
+        return replace(batch, inputs={**inputs, "image_codes": codes.unflatten(0, images.shape[:2])})
 
     def _refuse_nan(self, step: int, report: StepReport, batches: Sequence[Batch]) -> None:
         losses, _, _, tokens = report.sums

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from typing import Any
 
 import torch
 
 from unified.data.dataset import TaskData
-from unified.errors import UserError, did_you_mean
+from unified.errors import UserError, did_you_mean, file_error
 from unified.evaluation.model_folder import find_model_folder
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
+from unified.sources.open import open_source
 from unified.specs.load import LoadedMixture, LoadedTask, MixtureTask, list_tasks, load_mixture, load_task
 from unified.specs.schema import MixtureEntry, MixtureSpec
 from unified.tokenization.tokenizer_set import TokenizerSet, require_same
@@ -43,20 +45,45 @@ def _tagged(tag: str) -> list[LoadedTask]:
     return [task for task in tasks if tag in task.spec.tags]
 
 
-def load_tokenizers(config: RunConfig, *, image_weights: bool) -> TokenizerSet:
+def make_folder(config: RunConfig) -> None:
+    """The run's folder, made if it is not there. Raises UserError where nothing can be written into it: now,
+    not when there is something to lose."""
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=config.folder).close()
+    except OSError as error:
+        error.filename = str(config.folder)
+        raise UserError(f"run: {file_error(error)}") from None
+
+
+def check_evaluation(config: RunConfig, tasks: list[LoadedTask]) -> None:
+    """Raises UserError where the evaluation that the config asks for has nothing to read."""
+    split = config.eval.split
+    if not config.eval.at_end and not config.eval.every_steps:
+        return
+    chosen = [task for task in tasks if split in task.spec.source.splits]
+    if not chosen:
+        known = sorted({name for task in tasks for name in task.spec.source.splits})
+        hint = did_you_mean(split, known) or f"; there are {', '.join(known)}"
+        raise UserError(f"eval.split: no task has a split '{split}'{hint}")
+    for task in chosen:
+        open_source(task, split)
+
+
+def load_tokenizers(config: RunConfig) -> TokenizerSet:
     """The set that the config names, which must be that of `init`; by default that of `init`."""
     carried = None
     if config.init is not None:
         folder = find_model_folder(config.init) / TOKENIZER
         if folder.is_dir():
-            carried = TokenizerSet.load(folder, image_weights=image_weights)
+            carried = TokenizerSet.load(folder)
     if config.tokenizer is None:
         if carried is None:
             raise UserError(
                 f"tokenizer: the weights '{config.init}' carry no tokenizer set; name the one they belong to"
             )
         return carried
-    named = TokenizerSet.load(config.tokenizer, image_weights=image_weights)
+    named = TokenizerSet.load(config.tokenizer)
     if carried is not None:
         require_same(carried.hash, named.hash, f"init '{config.init}'")
     return named
@@ -104,9 +131,21 @@ def _known_fields(overrides: dict[str, Any]) -> dict[str, Any]:
     return dict(overrides)
 
 
-def needs_codes(mixture: LoadedMixture) -> bool:
-    """Whether any task's answer is an image, so that the image tokenizer's weights are needed."""
-    return any(entry.task.spec.modality in DENSE_TYPES for entry in mixture.entries)
+def image_tokenizer(mixture: LoadedMixture, model: UnifiedConfig, tokenizers: TokenizerSet) -> Any:
+    """The VQModel where a task's answer is a picture or the model reads codes, else None: its weights need
+    not be there then.
+
+    Raises UserError where the codes of an input picture are not the model's patches.
+    """
+    reads = model.image_input == "codes"
+    if reads and model.patch_size != tokenizers.code_cell:
+        raise UserError(
+            f"model.overrides.image_input: a code of the tokenizer set '{tokenizers.name}' stands for "
+            f"{tokenizers.code_cell} pixels a side, so patch_size must be that, not {model.patch_size}"
+        )
+    if not reads and not any(entry.task.spec.modality in DENSE_TYPES for entry in mixture.entries):
+        return None
+    return tokenizers.image
 
 
 def batch_arithmetic(config: RunConfig, world: int, micro_batch: int, tasks: list[TaskData]) -> str:
