@@ -14,13 +14,13 @@ from unified.errors import UserError, did_you_mean
 SIZES: dict[str, dict[str, Any]] = {
     "toy": {
         "vocab_size": 3072,
-        "image_vocab_size": 512,
-        "d_model": 192,
+        "image_vocab_size": 1024,
+        "d_model": 128,
         "num_heads": 4,
-        "head_dim": 48,
+        "head_dim": 32,
         "encoder_layers": 4,
         "decoder_layers": 3,
-        "d_ff": 512,
+        "d_ff": 384,
         "image_size": 64,
         "patch_size": 8,
         "patch_embed": "conv",
