@@ -26,7 +26,7 @@ needs_data = pytest.mark.skipif(
 @needs_data
 @pytest.mark.parametrize("path", REAL, ids=lambda p: p.stem)
 def test_rows_are_read_and_tokenised(path):
-    """64 training examples of each task: at most one in a hundred rows is bad, none is truncated to nothing."""
+    """64 training examples of each task: at most one bad row, and nothing truncated to nothing."""
     task = load_task(path)
     tokenizers = TokenizerSet.load("toy")
     processor = Processor(
