@@ -71,9 +71,9 @@ REFUSED = {
     "any boxes": [[EOS], [*loc(1, 2, 3), EOS], [*BOX, *say("cone")]],
     "any labelled boxes": [[*BOX, *say("cone"), *BOX, EOS]],
     "points": [[EOS], loc(1, 2, 3, 4, 5)],
-    "keypoints": [[*joint * 2, EOS], [EOS], [*joint * 4, EOS], [*loc(1, 2), *say("4")], joint * 3 + [*loc(1), EOS]],
+    "keypoints": [[EOS], [*joint * 4, EOS], loc(1, 2) + say("4"), joint * 3 + [*loc(1), EOS]],
     "one figure": [joint * 3],
-    "number": [[EOS], [*say("2.55")], [*say("-"), EOS], [*say("2."), EOS], *map(say, ("two", "1-2", "1234567"))],
+    "number": [[EOS], say("2.55"), [*say("-"), EOS], [*say("2."), EOS], *map(say, ("two", "1-2", "1234567"))],
     "choices": [[EOS], [*say("cube")], [*say("red"), *say("blue")], [*say("red cube red")]],
     "image": [[*codes], [V.image_start_id, *codes[:3], EOS], [V.image_start_id, *codes, codes[0]], [EOS]],
 }  # fmt: skip
