@@ -11,12 +11,14 @@ The same command continues an interrupted run. Exit codes: 0 done; 2 bad input o
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from unified.errors import UserError, file_error
 from unified.training.launch import is_main, prepare_environment
@@ -66,7 +68,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     from unified.data.loader import StepLoader
     from unified.data.mixture import mixture_table, rates
     from unified.data.order import MixtureOrder
-    from unified.evaluation.model_folder import build_processor
+    from unified.evaluation.model_folder import build_processor, check_images
     from unified.specs.load import to_yaml
     from unified.training import setup
 
@@ -77,6 +79,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     shares = rates(mixture, rows)
     tokenizers = setup.load_tokenizers(config)
     model = setup.build_model(config, tokenizers)
+    check_images(model.config, [data.task for data in tasks])
     parameters = model.num_parameters()
     image_tokenizer = setup.image_tokenizer(mixture, model.config, tokenizers)
 
@@ -149,7 +152,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
         open_trackers(config.track, config.folder, config.model_dump(mode="json"), step) if writes else []
     )
     line = ProgressLine(list(rows)) if ranks.main else None
-    skips = SkipLog(config.folder / "skipped.jsonl", rows)
+    skips = SkipLog(Path(os.devnull) if args.dry_run else config.folder / "skipped.jsonl", rows)
     meter = Meter(list(rows), config.data.batch_size)
     saved_step, saved_at = step, seconds
 

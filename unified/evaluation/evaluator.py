@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unified.errors import UserError, did_you_mean, file_error
 from unified.evaluation.baselines import Baseline, copy_input, fit_baseline
 from unified.evaluation.cases import Case, Cases, read_cases
-from unified.evaluation.model_folder import find_model_folder, load_model_folder
+from unified.evaluation.model_folder import check_images, find_model_folder, load_model_folder
 from unified.evaluation.plain import plain
 from unified.evaluation.results import PREDICTIONS, RESULTS, SAMPLES, Results, TaskResult, shown
 from unified.evaluation.samples import save_samples, words_of
@@ -66,6 +66,7 @@ def evaluate(
         raise UserError(
             f"no task has a split '{split}'{did_you_mean(split, known)}; there are {', '.join(known)}"
         )
+    check_images(model.config, chosen)
     results = Results(_about(model, processor, split, limit, seed))
     results.about["without_split"] = [t.name for t in tasks if t not in chosen]
     work = None if out is None else _work_folder(out)

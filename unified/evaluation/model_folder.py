@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -64,35 +65,18 @@ def find_model_folder(name_or_path: str | Path) -> Path:
 def load_model_folder(name_or_path: str | Path, device: str | None = None) -> ModelFolder:
     """Everything that a model folder holds, the model in evaluation mode on `device` (default: an
     accelerator if there is one)."""
-    import torch
-    import transformers
-    from safetensors import SafetensorError
-
-    from unified.model.configuration import UnifiedConfig
     from unified.model.modeling import UnifiedModel
     from unified.tokenization.tokenizer_set import TokenizerSet
 
     folder = find_model_folder(name_or_path)
     where = _device(device)
-    try:
-        config = UnifiedConfig.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder / 'config.json'}: cannot be read ({str(error).splitlines()[0]})") from None
-    if config.model_type != UnifiedConfig.model_type:
-        raise UserError(f"{folder}: is a '{config.model_type}' model, not one of unified")
+    config = read_config(folder)
     tokenizers = TokenizerSet.load(folder / "tokenizer") if (folder / "tokenizer").is_dir() else None
     if tokenizers is None:
         raise UserError(f"{folder}: carries no tokenizer set (a folder tokenizer/); export the run again")
     trained = any(folder.glob("*.safetensors"))
     if trained:
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            model = UnifiedModel.from_pretrained(folder, config=config, dtype=torch.float32)
-        except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-            why = f"cannot be loaded ({str(error).splitlines()[0]}); copy them again"
-            if "ignore_mismatched_sizes" in str(error):  # transformers has logged which shapes differ
-                why = "have other shapes than its config.json says; copy both from one place"
-            raise UserError(f"{folder}: its weights {why}, or export the run again") from error
+        model: Any = read_weights(folder, config)
     else:
         logger.warning(
             "%s: NO WEIGHTS. The model is RANDOMLY INITIALISED and its answers mean nothing.", folder
@@ -102,13 +86,52 @@ def load_model_folder(name_or_path: str | Path, device: str | None = None) -> Mo
     return ModelFolder(folder, model.to(where).eval(), processor, read_tasks(folder), trained)
 
 
+def read_config(folder: Path) -> UnifiedConfig:
+    """The configuration of a model folder. Raises UserError where it cannot be read or is another model's."""
+    from unified.model.configuration import UnifiedConfig
+
+    try:
+        config = UnifiedConfig.from_pretrained(folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{folder / 'config.json'}: cannot be read ({str(error).splitlines()[0]})") from None
+    if config.model_type != UnifiedConfig.model_type:
+        raise UserError(f"{folder}: is a '{config.model_type}' model, not one of unified")
+    return config
+
+
+def read_weights(folder: Path, config: UnifiedConfig) -> UnifiedModel:
+    """The model of a folder, float32, on the CPU. Raises UserError where its weights are damaged or not those
+    of `config`."""
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
+    from unified.model.modeling import UnifiedModel
+
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        return UnifiedModel.from_pretrained(folder, config=config, dtype=torch.float32)
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+        why = f"cannot be loaded ({str(error).splitlines()[0]}); copy them again, or export the run again"
+        if "ignore_mismatched_sizes" in str(error):  # transformers has logged which shapes differ
+            why = "have other shapes than its configuration"
+        raise UserError(f"{folder}: its weights {why}") from error
+
+
 def build_processor(config: UnifiedConfig, tokenizers: TokenizerSet) -> Processor:
     """The processor of a model: its image sizes and text lengths, and the vocabulary of a tokenizer set.
 
-    Raises UserError where the set is not the model's.
+    Raises UserError where the set is not the model's, or padded texts would outgrow its positions.
     """
+    from unified.data.collate import LENGTH_MULTIPLE
     from unified.tokenization.processor import Processor
 
+    for name in ("encoder_max_text_length", "decoder_max_text_length"):
+        if getattr(config, name) % LENGTH_MULTIPLE:
+            raise UserError(
+                f"model configuration: {name} is {getattr(config, name)}, must be a multiple of "
+                f"{LENGTH_MULTIPLE}, to which texts are padded"
+            )
     vocabulary = tokenizers.vocabulary
     sizes = (config.vocab_size, config.image_vocab_size)
     if sizes != (vocabulary.text_size, vocabulary.image_size):
@@ -124,6 +147,17 @@ def build_processor(config: UnifiedConfig, tokenizers: TokenizerSet) -> Processo
         max_input_length=config.encoder_max_text_length,
         max_target_length=config.decoder_max_text_length,
     )
+
+
+def check_images(config: UnifiedConfig, tasks: Iterable[LoadedTask]) -> None:
+    """Raises UserError for a task with more images than the model takes."""
+    for task in tasks:
+        count = len(task.spec.input.images)
+        if count > config.max_images:
+            raise UserError(
+                f"{task.path}: input.images: '{task.name}' has {count} images, but the model takes at most "
+                f"{config.max_images} (max_images)"
+            )
 
 
 def read_tasks(folder: Path) -> dict[str, LoadedTask]:

@@ -118,8 +118,8 @@ class UnifiedConfig(PretrainedConfig):
         self.decoder_max_text_length = decoder_max_text_length
         self.max_images = max_images
         self.num_segments = num_segments
-        self.image_mean = list(image_mean)
-        self.image_std = list(image_std)
+        self.image_mean = list(image_mean) if isinstance(image_mean, tuple) else image_mean
+        self.image_std = list(image_std) if isinstance(image_std, tuple) else image_std
         self.dropout = dropout
         self.use_cache = use_cache
         self._check()
@@ -189,8 +189,12 @@ class UnifiedConfig(PretrainedConfig):
             problems.append(
                 f"patch_embed 'conv' needs a patch_size that is a power of two, not {self.patch_size}"
             )
-        if len(self.image_mean) != 3 or len(self.image_std) != 3:
-            problems.append("image_mean and image_std have three numbers each, one a channel")
+        for three in (self.image_mean, self.image_std):
+            numbers = isinstance(three, list) and all(isinstance(v, int | float) for v in three)
+            if not numbers or len(three) != 3:
+                problems.append(
+                    f"image_mean and image_std have three numbers each, one a channel, not {three}"
+                )
         if self.num_segments < 2:
             problems.append(f"num_segments is {self.num_segments}; text and image need two")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
@@ -15,6 +15,8 @@ from unified.specs.document import Document, Key, Place, read_file
 from unified.specs.paths import resource
 from unified.specs.problems import SpecError
 from unified.specs.structure import validate
+
+Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
@@ -49,7 +51,7 @@ class OptimConfig(Strict):
     name: Literal["adamw", "adafactor"] = "adamw"
     lr: float = Field(gt=0)
     """Peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
     weight_decay: float = Field(default=0.01, ge=0)
     """Of matrices; never of norms, embeddings, position tables and biases."""
     clip: float | None = Field(default=1.0, gt=0)
@@ -93,7 +95,7 @@ class RunConfig(Strict):
 
     run: str
     """Folder of everything the run writes."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     init: str | None = None
     """Weights to start from: a run or model folder, or the name of shipped weights; null: random ones."""
     model: ModelConfig = ModelConfig()

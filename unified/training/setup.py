@@ -10,7 +10,7 @@ import torch
 
 from unified.data.dataset import TaskData
 from unified.errors import UserError, did_you_mean, file_error
-from unified.evaluation.model_folder import find_model_folder
+from unified.evaluation.model_folder import find_model_folder, read_config, read_weights
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.sources.open import open_source
@@ -102,24 +102,32 @@ def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
             )
     if config.init is None:
         assert config.model.size is not None
-        return UnifiedModel(UnifiedConfig.of_size(config.model.size, **(changes | sizes)))
+        shape = UnifiedConfig.of_size(config.model.size, **(changes | sizes))
+        try:
+            return UnifiedModel(shape)
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise UserError(
+                "model: the memory of this machine does not hold it; choose a smaller one"
+            ) from error
     folder = find_model_folder(config.init)
-    shape = UnifiedConfig.from_pretrained(folder)
+    shape = read_config(folder)
     for name, value in sizes.items():
         if getattr(shape, name) != value:
             raise UserError(
                 f"{folder}: its model has {name} {getattr(shape, name)}, but the tokenizer set "
                 f"'{tokenizers.name}' has {value}"
             )
-    for name, value in changes.items():
-        setattr(shape, name, value)
     try:
-        return UnifiedModel.from_pretrained(folder, config=shape, dtype=torch.float32)
-    except RuntimeError as error:  # transformers' report of shapes that differ
+        return read_weights(folder, UnifiedConfig(**(shape.to_dict() | changes)))
+    except UserError as error:
+        if not changes:
+            raise
         raise UserError(
-            f"{folder}: its weights do not fit model.overrides {changes} ({str(error).splitlines()[0]}); "
-            "keep to changes such as dropout, or train from random weights (init=null model.size=...)"
-        ) from None
+            f"{error}. Perhaps they do not fit model.overrides {changes}; keep to changes such as dropout, or "
+            "train from random weights (init=null model.size=...)"
+        ) from error
 
 
 def _known_fields(overrides: dict[str, Any]) -> dict[str, Any]:
