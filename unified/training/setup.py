@@ -125,7 +125,7 @@ def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
         if not changes:
             raise
         raise UserError(
-            f"{error}. Perhaps they do not fit model.overrides {changes}; keep to changes such as dropout, or "
+            f"{error}. Perhaps they do not fit model.overrides {changes}; keep to changes like dropout, or "
             "train from random weights (init=null model.size=...)"
         ) from error
 
