@@ -41,6 +41,8 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
                 mends.append((key, None))  # it was there, and what is wrong with it has been said
                 continue
             message, mend = _explain(model, work, key, here)
+            if mend == Mend() and isinstance(key[-1], int):
+                mend = None  # a list without the item would be another list
             problems[work.problem(key, message)] = None
             mends.append((key, mend))
         if any(mend is None for _, mend in mends):

@@ -154,7 +154,7 @@ def load_checkpoint(engine: TrainEngine, checkpoint: Path) -> None:
     except UserError:
         raise
     except Exception as error:  # DeepSpeed and torch raise all kinds for files that are cut short or gone
-        why = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+        why = f"{type(error).__name__}: {error}".splitlines()[0].split(". ")[0].removesuffix(": ")
         raise UserError(f"{checkpoint}: its state cannot be read ({why}); {_instead(checkpoint)}") from error
 
 
