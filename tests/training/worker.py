@@ -76,7 +76,11 @@ def losses():
 
 
 def bf16():
-    return {str(zero): Run(zero, precision="bf16").steps(0, 3) for zero in (1, 2, 3)}
+    out = {}
+    for zero in (1, 2, 3):
+        run = Run(zero, precision="bf16", ema=0.9)
+        out[str(zero)] = {"steps": run.steps(0, 3), "digest": run.digest()}
+    return out
 
 
 def unlike_ranks():
