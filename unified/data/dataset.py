@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unified.data.order import MixtureOrder
 from unified.data.streaming import StreamedRows
@@ -16,7 +17,9 @@ from unified.sources.open import open_source
 from unified.specs.build import build_example
 from unified.specs.example import BadRow
 from unified.specs.load import LoadedMixture, LoadedTask
-from unified.tokenization.processor import Encoded, Processor
+
+if TYPE_CHECKING:
+    from unified.tokenization.processor import Encoded, Processor
 
 MAX_BAD_IN_A_ROW = 100
 MAX_BAD_SHARE = 0.01

@@ -90,13 +90,15 @@ def read_config(folder: Path) -> UnifiedConfig:
     """The configuration of a model folder. Raises UserError where it cannot be read or is another model's."""
     from unified.model.configuration import UnifiedConfig
 
+    path = folder / "config.json"
     try:
-        config = UnifiedConfig.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder / 'config.json'}: cannot be read ({str(error).splitlines()[0]})") from None
-    if config.model_type != UnifiedConfig.model_type:
-        raise UserError(f"{folder}: is a '{config.model_type}' model, not one of unified")
-    return config
+        data = json.loads(path.read_text(encoding="utf-8"))
+        kind = data.get("model_type", UnifiedConfig.model_type)
+        if kind != UnifiedConfig.model_type:
+            raise UserError(f"{path}: is a '{kind}' model, not one of unified")
+        return UnifiedConfig.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
 
 
 def read_weights(folder: Path, config: UnifiedConfig) -> UnifiedModel:
@@ -108,14 +110,19 @@ def read_weights(folder: Path, config: UnifiedConfig) -> UnifiedModel:
 
     from unified.model.modeling import UnifiedModel
 
-    transformers.utils.logging.disable_progress_bar()
+    log = transformers.utils.logging
+    log.disable_progress_bar()
+    verbosity = log.get_verbosity()
+    log.set_verbosity_error()  # what is amiss is one error here, not a table beside it
     try:
-        return UnifiedModel.from_pretrained(folder, config=config, dtype=torch.float32)
+        return UnifiedModel.from_pretrained(
+            folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+        )
     except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         why = f"cannot be loaded ({str(error).splitlines()[0]}); copy them again, or export the run again"
-        if "ignore_mismatched_sizes" in str(error):  # transformers has logged which shapes differ
-            why = "have other shapes than its configuration"
         raise UserError(f"{folder}: its weights {why}") from error
+    finally:
+        log.set_verbosity(verbosity)
 
 
 def build_processor(config: UnifiedConfig, tokenizers: TokenizerSet) -> Processor:

@@ -288,6 +288,12 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             )
             if info[kind]
         ]
+        if info["mismatched_keys"]:  # only with `ignore_mismatched_sizes`; without, transformers raises
+            name, found, wanted = min(info["mismatched_keys"], key=lambda m: m[0])
+            problems.append(
+                f"{len(info['mismatched_keys'])} weights have other shapes, the first is {name} with "
+                f"{tuple(found)} instead of {tuple(wanted)}"
+            )
         if strict and problems:
             raise UserError(
                 f"{pretrained_model_name_or_path}: {'; '.join(problems)}. The weights do not belong to this "
