@@ -16,7 +16,7 @@ from unified.specs.schema import ToyboxSource
 
 PROMPTS = [
     '"What is the depth map of the image ?" --image {image} --out {run}/depth.png',
-    '"How many things are there ?" --image {image}',
+    '--task toybox_vqa_count --set question="how many things are there?" --image {image}',
     '--task toybox_refer --set phrase="{phrase}" --image {image} --out {run}/box.png',
 ]
 
