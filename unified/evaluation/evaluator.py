@@ -83,6 +83,8 @@ def evaluate(
             on_progress=(lambda done: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
         )
         seconds = time.perf_counter() - started
+        if work is not None:
+            work.mkdir(exist_ok=True)
         results.tasks[name] = _score(processor, task, read, predictions, seed, seconds, work, model.device)
         if on_task is not None:
             on_task(name, results.tasks[name])
@@ -100,14 +102,13 @@ def _work_folder(out: Path) -> Path:
         raise UserError(
             f"{out}: holds a '{SAMPLES}' but no {RESULTS}, so it is not ours; choose another folder"
         )
-    work = out / ".new"
-    shutil.rmtree(work, ignore_errors=True)
     try:
-        work.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         error.filename = str(out)
         raise UserError(file_error(error)) from None
-    return work
+    shutil.rmtree(out / ".new", ignore_errors=True)
+    return out / ".new"
 
 
 def _replace(new: Path, old: Path) -> None:
