@@ -82,6 +82,8 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     check_images(model.config, [data.task for data in tasks])
     parameters = model.num_parameters()
     image_tokenizer = setup.image_tokenizer(mixture, model.config, tokenizers)
+    if config.init is None:
+        setup.relate_embeddings(model, tokenizers, image_tokenizer)
 
     # ---------------------------------------------------------------------- order of the data
     order = MixtureOrder(config.seed, [(name, rows[name], shares[name]) for name in rows])

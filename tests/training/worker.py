@@ -36,7 +36,14 @@ class Run:
                 "tokenizer": "toy",
                 "mixture": "made_up",
                 "data": {"batch_size": 12},
-                "optim": {"name": name, "lr": lr, "steps": 100, "clip": 1.0, "weight_decay": 0.1},
+                "optim": {
+                    "name": name,
+                    "lr": lr,
+                    "steps": 100,
+                    "clip": 1.0,
+                    "weight_decay": 0.1,
+                    "embedding_lr": 3.0,
+                },
                 "engine": {"zero": zero, "precision": precision},
                 "ema": ema,
             }

@@ -140,10 +140,15 @@ class VQModel(nn.Module):
         """images (B, 3, H, W) in -1..1 -> (B, embed_dim, H / factor, W / factor)."""
         return self.quant_conv(self.encoder(images))
 
+    @property
+    def codebook(self) -> Tensor:
+        """(n_embed, embed_dim): the vector of each code."""
+        return self.quantize.embedding.weight
+
     def nearest(self, latent: Tensor) -> Tensor:
         """latent (B, d, h, w) -> codes (B, h w) of the nearest codebook entries, in taming's arithmetic."""
         z = rearrange(latent.float(), "b d h w -> (b h w) d")
-        book = self.quantize.embedding.weight.float()
+        book = self.codebook.float()
         distance = z.square().sum(1, keepdim=True) + book.square().sum(1) - 2 * (z @ book.T)
         return rearrange(distance.argmin(1), "(b n) -> b n", b=len(latent))
 

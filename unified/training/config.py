@@ -51,6 +51,10 @@ class OptimConfig(Strict):
     name: Literal["adamw", "adafactor"] = "adamw"
     lr: float = Field(gt=0)
     """Peak learning rate."""
+    embedding_lr: float = Field(default=1.0, gt=0)
+    """Learning rate of the embeddings of tokens, positions and segments, as a multiple of `lr`. They start at
+    ten times the scale of matrices and Adam's steps do not depend on scale, so from random weights 10 learns
+    much faster than 1."""
     betas: tuple[Decay, Decay] = (0.9, 0.98)
     weight_decay: float = Field(default=0.01, ge=0)
     """Of matrices; never of norms, embeddings, position tables and biases."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unified.errors import UserError
 from unified.training.config import RunConfig
 from unified.training.launch import Ranks
-from unified.training.optimizers import build_optimizer
+from unified.training.optimizers import build_optimizer, set_learning_rate
 
 BUCKET = 50_000_000
 """Most elements of a communication bucket; DeepSpeed allocates buckets whole, however small the model."""
@@ -103,8 +103,7 @@ class TrainEngine:
         """Updates the weights after the last micro-batch; returns the gradient's norm before clipping, nan
         where fp16 skipped the update."""
         assert self._last_micro_batch(), "step() before all micro-batches went through backward()"
-        for group in self.deepspeed.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.deepspeed.optimizer, lr)
         norm: Any = None
         if self.plain:
             norm = nn.utils.clip_grad_norm_(

@@ -11,6 +11,7 @@ import torch
 from unified.data.dataset import TaskData
 from unified.errors import UserError, did_you_mean, file_error
 from unified.evaluation.model_folder import find_model_folder, read_config, read_weights
+from unified.model import initialisation
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.sources.open import open_source
@@ -154,6 +155,13 @@ def image_tokenizer(mixture: LoadedMixture, model: UnifiedConfig, tokenizers: To
     if not reads and not any(entry.task.spec.modality in DENSE_TYPES for entry in mixture.entries):
         return None
     return tokenizers.image
+
+
+def relate_embeddings(model: UnifiedModel, tokenizers: TokenizerSet, image_tokenizer: Any) -> None:
+    """Gives a new model's embeddings the geometry of the tokenizers' ids."""
+    location = tokenizers.vocabulary.location
+    codebook = None if image_tokenizer is None else image_tokenizer.codebook
+    initialisation.relate_embeddings(model, range(location.start, location.stop), codebook)
 
 
 def batch_arithmetic(config: RunConfig, world: int, micro_batch: int, tasks: list[TaskData]) -> str:
