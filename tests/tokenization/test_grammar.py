@@ -43,6 +43,7 @@ GRAMMARS = {
     "choices": choice_grammar(V, [say("red"), say("red cube"), say("blue")]),
     "image": image_grammar(V, 4),
 }
+SPACE = next(i for i in range(V.text.start, V.text.stop) if TEXT.piece(i) == "▁")
 joint = [*loc(1, 2), *say("3")]
 codes = [V.code_id(i) for i in (0, 5, 1023, 7)]
 BOX = loc(1, 2, 3, 4)
@@ -73,7 +74,13 @@ REFUSED = {
     "points": [[EOS], loc(1, 2, 3, 4, 5)],
     "keypoints": [[EOS], [*joint * 4, EOS], loc(1, 2) + say("4"), joint * 3 + [*loc(1), EOS]],
     "one figure": [joint * 3],
-    "number": [[EOS], say("2.55"), [*say("-"), EOS], [*say("2."), EOS], *map(say, ("two", "1-2", "1234567"))],
+    "number": [
+        [EOS],
+        [SPACE, SPACE],
+        [*say("-"), EOS],
+        [*say("2."), EOS],
+        *map(say, ("2.55", "two", "1-2", "1234567")),
+    ],
     "choices": [[EOS], [*say("cube")], [*say("red"), *say("blue")], [*say("red cube red")]],
     "image": [[*codes], [V.image_start_id, *codes[:3], EOS], [V.image_start_id, *codes, codes[0]], [EOS]],
 }  # fmt: skip

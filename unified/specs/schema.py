@@ -97,8 +97,9 @@ class ImageFolderSource(SourceBase):
 
 
 class FilesSource(SourceBase):
-    """One row for each file that matches a glob: {path, stem, name, folder}. Sibling files are named
-    in fields by a format string, e.g. `depth: "{folder}/{stem}_depth.png"`."""
+    """One row for each file that matches a glob: {path, stem, name, folder, match}. Sibling files are named
+    in fields by a format string, e.g. `depth: "{folder}/{stem}_depth.png"`; `match` lists what each wildcard
+    of the glob stood for."""
 
     type: Literal["files"]
     splits: dict[Split, str | list[str]]
@@ -129,7 +130,7 @@ class ToyboxSource(SourceBase):
     image_size: int = 64
     args: dict[str, Any] = {}
     splits: dict[Split, int] = {"train": 1_000_000, "validation": 2000, "held_out": 2000}
-    """Rows a split. `held_out` shows only colour-shape pairs that `train` never has."""
+    """Rows a split. Every scene of `held_out` has a colour-shape pair that `train` never shows."""
 
 
 Source = Annotated[

@@ -184,21 +184,21 @@ def number_grammar(
     Pieces may hold several characters: each leads where its characters do, one after another.
     """
     automaton = _Automaton(vocabulary)
-    # character states: 0 start, 1 sign seen, 2.. the nth whole digit, then the point, then fractions
-    point = 2 + digits
+    # character states: 0 start, 1 space, 2 sign, 3.. the nth whole digit, then the point, then fractions
+    point = 3 + digits
     places = point + decimals + 1
 
     def after(state: int, char: str) -> int | None:
         if char == "▁":
-            return 0 if state == 0 else None
+            return 1 if state == 0 else None
         if char == "-":
-            return 1 if state == 0 and negative else None
+            return 2 if state < 2 and negative else None
         if char == ".":
-            return point if decimals and 2 <= state < point else None
+            return point if decimals and 3 <= state < point else None
         if not ("0" <= char <= "9"):
             return None
         if state < point:
-            following = 2 if state < 2 else state + 1
+            following = 3 if state < 3 else state + 1
             return following if following < point else None
         return state + 1 if state + 1 < places else None
 
@@ -213,7 +213,7 @@ def number_grammar(
                 leads.setdefault(state, []).append(token)
         for state, ids in leads.items():
             automaton.edge(states[source], ids, states[state])
-        if 2 <= source < point or source > point:
+        if 3 <= source < point or source > point:
             automaton.end(states[source])
     return automaton.compile()
 
