@@ -75,7 +75,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     mixture = setup.load_tasks(config)
     tasks = open_tasks(mixture, "train")
     setup.check_evaluation(config, [data.task for data in tasks])
-    rows = {data.task.name: len(data.source) for data in tasks}
+    rows = {data.task.name: setup.rows_to_learn(data, config.data.overfit) for data in tasks}
     shares = rates(mixture, rows)
     tokenizers = setup.load_tokenizers(config)
     model = setup.build_model(config, tokenizers)
@@ -87,7 +87,8 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
 
     # ---------------------------------------------------------------------- order of the data
     order = MixtureOrder(config.seed, [(name, rows[name], shares[name]) for name in rows])
-    dataset = MixtureDataset(tasks, order, build_processor(model.config, tokenizers))
+    processor = build_processor(model.config, tokenizers)
+    dataset = MixtureDataset(tasks, order, processor, vary=config.data.overfit is None)
     last_step = 1 if args.dry_run else config.optim.steps or sys.maxsize // config.data.batch_size
 
     # --------------------------------------------------------------------------------- resume
@@ -96,7 +97,15 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     def meta(step: int, seconds: float) -> checkpoints.Meta:
         identities = {data.task.name: data.task.identity for data in tasks}
         return checkpoints.Meta.of(
-            config, step, seconds, ranks.world, tokenizers.hash, identities, shares, model.config.to_dict()
+            config,
+            step,
+            seconds,
+            ranks.world,
+            tokenizers.hash,
+            identities,
+            rows,
+            shares,
+            model.config.to_dict(),
         )
 
     checkpoint = None if args.dry_run else checkpoints.find_checkpoint(args.resume, config.folder)

@@ -15,6 +15,7 @@ from unified.data.order import MixtureOrder
 from unified.data.streaming import StreamedRows
 from unified.errors import UserError
 from unified.sources.base import RowSource, RowStream
+from unified.sources.open import open_source
 from unified.specs.load import load_mixture, load_task
 from unified.tokenization.processor import Processor
 from unified.tokenization.tokenizer_set import TokenizerSet
@@ -104,6 +105,19 @@ def test_proportions(dataset):
     order = dataset.order
     counts = np.bincount(order.task_of(0, order.block)) / order.block
     np.testing.assert_allclose(counts, [0.5, 0.25, 0.125, 0.125], atol=1 / order.block)
+
+
+@pytest.mark.parametrize("vary", [True, False])
+def test_rows_vary_between_epochs_only_if_asked_to(dataset, vary):
+    refer = TaskData(load_task("toybox_refer"), open_source(load_task("toybox_refer"), "train"))
+    order = MixtureOrder(3, [("toybox_refer", 3, 1.0)])
+    again = MixtureDataset([refer], order, dataset.processor, vary=vary)
+    seen = {}
+    for i in range(60):  # twenty epochs of three rows
+        encoded, _ = again[i]
+        seen.setdefault(encoded.key, set()).add(tuple(encoded.input_ids.tolist()))
+    assert len(seen) == 3
+    assert all((len(inputs) > 1) is vary for inputs in seen.values())
 
 
 def test_a_batch_that_does_not_divide_is_refused(dataset):

@@ -14,8 +14,8 @@ from unified.training.launch import Ranks
 ALONE = Ranks(0, 1, 0, torch.device("cpu"), None)
 META = Meta(
     step=1, seconds=2.0, seed=3, world=1, batch_size=8, zero=0, precision="fp32", optimizer="adamw",
-    tokenizer="0123456789abcdef", tasks={"a": "a@v1:00", "b": "b@v1:11"}, rates={"a": 0.5, "b": 0.5},
-    model={"d_model": 32, "dropout": 0.0}, config={},
+    tokenizer="0123456789abcdef", tasks={"a": "a@v1:00", "b": "b@v1:11"}, rows={"a": 9, "b": 5},
+    rates={"a": 0.5, "b": 0.5}, model={"d_model": 32, "dropout": 0.0}, config={},
 )  # fmt: skip
 
 
@@ -100,6 +100,7 @@ def test_resume_takes_auto_none_a_run_or_a_checkpoint(tmp_path):
         ({"tokenizer": "fedcba98765432"}, "its tokenizer set is 0123456789ab, this run's fedcba987654"),
         ({"tasks": {"a": "a@v2:00", "b": "b@v1:11"}}, "task a: was a@v1:00, is a@v2:00"),
         ({"tasks": {"a": "a@v1:00"}, "rates": {"a": 1.0}}, "task b: was b@v1:11, is not there"),
+        ({"rows": {"a": 9, "b": 6}}, "rows of b: was 5, is 6"),
         ({"rates": {"a": 0.4, "b": 0.6}}, "mixed at other rates"),
         ({"model": {"d_model": 64, "dropout": 0.0}}, "the model's d_model: was 32, is 64"),
         ({"seed": 4}, "seed was 3 and is 4"),

@@ -6,6 +6,8 @@ import shutil
 import pytest
 import torch
 
+from unified.data.dataset import TaskData
+from unified.data.streaming import StreamedRows
 from unified.errors import UserError
 from unified.specs.load import load_mixture
 from unified.tokenization.tokenizer_set import TokenizerSet
@@ -50,6 +52,17 @@ def test_unknown_tasks_and_tags(config):
         setup.load_tasks(config(tasks=["toybox_reffer"]))
     with pytest.raises(UserError, match=r"no task has the tag 'groundin' \(did you mean 'grounding'\?\)"):
         setup.load_tasks(config(tasks=["tag:groundin"]))
+
+
+def test_rows_to_learn(config):
+    (entry,) = setup.load_tasks(config(tasks=["toybox_refer"])).entries
+    task = TaskData(entry.task, range(100))
+    assert setup.rows_to_learn(task, None) == 100
+    assert setup.rows_to_learn(task, 64) == 64
+    assert setup.rows_to_learn(task, 300) == 100
+    stream = TaskData(entry.task, object.__new__(StreamedRows))
+    with pytest.raises(UserError, match="data.overfit: the rows of toybox_refer are a stream"):
+        setup.rows_to_learn(stream, 64)
 
 
 def test_the_vocabulary_is_that_of_the_set(config, tokenizers):

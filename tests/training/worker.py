@@ -72,7 +72,7 @@ class Run:
         }
 
     def meta(self, step):
-        return checkpoints.Meta.of(self.config, step, 0.0, RANKS.world, "hash", {}, {}, {})
+        return checkpoints.Meta.of(self.config, step, 0.0, RANKS.world, "hash", {}, {}, {}, {})
 
 
 def losses():

@@ -60,13 +60,17 @@ class MixtureDataset:
     """Sample i of a run, tokenised: `dataset[i] -> (Encoded, [SkippedRow, ...])`.
 
     A row that cannot be used is replaced by the next one of the same task's permutation, so the result
-    remains a pure function of (seed, i). 100 bad rows in a row raise UserError.
+    remains a pure function of (seed, i). 100 bad rows in a row raise UserError. Without `vary`, a row is
+    always read as evaluation reads it: first prompt, first answer, no random steps.
     """
 
-    def __init__(self, tasks: Sequence[TaskData], order: MixtureOrder, processor: Processor) -> None:
+    def __init__(
+        self, tasks: Sequence[TaskData], order: MixtureOrder, processor: Processor, vary: bool = True
+    ) -> None:
         self.tasks = tasks
         self.order = order
         self.processor = processor
+        self.vary = vary
 
     def __getitem__(self, index: int) -> tuple[Encoded, list[SkippedRow]]:
         data = self.tasks[self.order.sample(index).task]
@@ -79,7 +83,7 @@ class MixtureDataset:
                 key = data.source.key(row)
                 values = read_fields(data.task, data.source[row], data.source)
                 example = build_example(
-                    data.task, values, key=key, rng=self.order.rng(sample), training=True,
+                    data.task, values, key=key, rng=self.order.rng(sample), training=self.vary,
                     image_size=self.processor.image_size, target_size=self.processor.target_size,
                 )  # fmt: skip
                 return self.processor.encode(example, data.task), skipped

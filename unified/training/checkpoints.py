@@ -40,6 +40,8 @@ class Meta:
     """Hash of the tokenizer set."""
     tasks: dict[str, str]
     """Task -> identity of its spec."""
+    rows: dict[str, int]
+    """Task -> rows that the run draws from."""
     rates: dict[str, float]
     """Task -> share of the examples."""
     model: dict[str, Any]
@@ -56,6 +58,7 @@ class Meta:
         world: int,
         tokenizer: str,
         tasks: dict[str, str],
+        rows: dict[str, int],
         rates: dict[str, float],
         model: dict[str, Any],
     ) -> Meta:
@@ -70,6 +73,7 @@ class Meta:
             optimizer=config.optim.name,
             tokenizer=tokenizer,
             tasks=tasks,
+            rows=rows,
             rates=rates,
             model=json.loads(json.dumps(model)),  # as it will be read back
             config=config.model_dump(mode="json"),
@@ -178,6 +182,8 @@ def check_fits(checkpoint: Path, now: Meta) -> Meta:
         problems.append(f"its tokenizer set is {old}, this run's {new}: the same ids mean other things")
     problems += [f"the model's {line}" for line in _changes(_shape(then.model), _shape(now.model))]
     problems += [f"task {line}" for line in _changes(then.tasks, now.tasks)]
+    if then.tasks.keys() == now.tasks.keys():
+        problems += [f"rows of {line}" for line in _changes(then.rows, now.rows)]
     if not problems and any(abs(then.rates[t] - now.rates[t]) > 1e-9 for t in now.rates):
         problems.append("the tasks are mixed at other rates, so the order of examples is another")
     for name, word in (("seed", "seed"), ("batch_size", "data.batch_size"), ("optimizer", "optim.name")):

@@ -71,6 +71,15 @@ def check_evaluation(config: RunConfig, tasks: list[LoadedTask]) -> None:
         open_source(task, split)
 
 
+def rows_to_learn(data: TaskData, overfit: int | None) -> int:
+    """How many rows of a task the run draws from: all, or the first `overfit`."""
+    if overfit is None:
+        return len(data.source)
+    if data.streamed:
+        raise UserError(f"data.overfit: the rows of {data.task.name} are a stream, which has no first rows")
+    return min(len(data.source), overfit)
+
+
 def load_tokenizers(config: RunConfig) -> TokenizerSet:
     """The set that the config names, which must be that of `init`; by default that of `init`."""
     carried = None
