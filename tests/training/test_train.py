@@ -1,8 +1,12 @@
 """train.py as a user runs it, on processes of its own."""
 
 import json
+import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 from processes import ROOT, finish, run, start
@@ -160,30 +164,49 @@ def test_training_starts_from_an_exported_model(whole, folder):
         assert (x - y).abs().max() < 1e-6, name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        ["-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port", "{port}"],
-        ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "{port}"],
-    ],
-)
-def test_launchers(folder, launcher):
-    import os
-    import socket
-    import subprocess
-    import sys
+LAUNCHERS = {
+    "deepspeed": ["-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port"],
+    "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"],
+}
 
+
+def launch(folder, launcher, *arguments):
+    """The launcher's process, leader of a process group that all ranks belong to."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, *(part.format(port=port) for part in launcher), str(TRAIN), "x.yaml"]
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, f"run=runs/{launcher[1]}", "optim.steps=3"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+    return subprocess.Popen(
+        [sys.executable, *LAUNCHERS[launcher], port, str(TRAIN), "x.yaml", *arguments],
+        env={k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": str(ROOT)},
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "2 rank(s) x 1 micro-batch(es) x 4 examples" in done.stdout
-    threads = int(re.search(r"(\d+) thread\(s\) a rank", done.stdout)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_job_saves(folder, launcher, number):
+    """As a terminal or a batch system sends it: to launcher, ranks and data workers at once."""
+    run = f"runs/{launcher}_{number.name}"
+    job = launch(folder, launcher, f"run={run}", "optim.steps=100000", "data.workers=2", "log_every=1")
+    out = []
+    for line in job.stdout:
+        out.append(line)
+        if line.startswith("step 5 "):
+            os.killpg(job.pid, number)
+    assert job.wait(60) != 0
+    text = "".join(out)
+    assert f"stopped by {number.name} at step" in text, text[-3000:]
+    step = int(re.search(r"at step ([\d,]+) and saved", text)[1].replace(",", ""))
+    assert complete(folder / run)[-1].name == f"step_{step:08d}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_launchers(folder, launcher):
+    job = launch(folder, launcher, f"run=runs/{launcher}", "optim.steps=3")
+    out, _ = job.communicate(timeout=300)
+    assert job.returncode == 0, out[-3000:]
+    assert "2 rank(s) x 1 micro-batch(es) x 4 examples" in out
+    threads = int(re.search(r"(\d+) thread\(s\) a rank", out)[1])
     assert threads == max(1, len(os.sched_getaffinity(0)) // 2)

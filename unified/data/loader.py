@@ -8,6 +8,7 @@ those is striped over the ranks: little padding, equal work, and no rank needs a
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class StepLoader:
             sampler=range(first, last),
             num_workers=self.workers,
             prefetch_factor=max(2, self.accumulation) if self.workers else None,
+            worker_init_fn=_leave_stopping_to_the_trainer,
         )
         items = iter(loader)
         for step in range(self.start_step, self.steps):
@@ -119,3 +121,10 @@ class StepLoader:
                 [item.batch for item in micro if item.batch is not None],
                 [row for item in micro for row in item.skipped],
             )
+
+
+def _leave_stopping_to_the_trainer(worker: int) -> None:
+    """Launchers and terminals signal the whole process tree. A worker that died of it would take the trainer
+    down (torch raises wherever it stands) before it has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
