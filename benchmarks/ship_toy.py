@@ -31,7 +31,7 @@ def ship(run: Path, out: Path) -> None:
     (out / "tasks").mkdir(parents=True)
     weights = {k: v.to(torch.bfloat16) for k, v in load_file(model / "model.safetensors").items()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    for name in ("config.json", "generation_config.json", "run.yaml"):
+    for name in ("config.json", "generation_config.json", "run.yaml", "history.json"):
         shutil.copy(model / name, out / name)
     (out / "tokenizer").symlink_to("../../tokenizers/toy")
 

@@ -137,4 +137,14 @@ def test_an_export_replaces_the_one_before(exported, config, tokenizers):
     index = json.loads((exported / "model/tasks/index.json").read_text())
     assert list(index) == ["toybox_vqa_count"]
     card = (exported / "model/README.md").read_text()
-    assert "after 7 steps of 8 examples" in card and "`train.py 'a b'`" in card
+    assert "1. `train.py 'a b'`: 7 steps of 8 examples, seed 0, from random weights" in card
+
+
+def test_an_export_tells_of_the_runs_before(exported, config, tokenizers, tmp_path):
+    later = config(run=str(tmp_path / "later"), init=str(exported), model={}, seed=5)
+    model = setup.build_model(later, tokenizers)
+    tasks = [entry.task for entry in setup.load_tasks(later).entries][:1]
+    export(model.state_dict(), model, tokenizers, tasks, later, step=9, command=["train.py", "more"])
+    card = (tmp_path / "later/model/README.md").read_text()
+    assert "1. `train.py`: 1 steps of 8 examples, seed 0, from random weights" in card
+    assert f"2. `train.py more`: 9 steps of 8 examples, seed 5, from {exported}" in card

@@ -77,7 +77,11 @@ def test_the_exported_folder_is_all_that_evaluation_needs(whole, folder):
         (whole[0] / "checkpoints/step_00000030/meta.json").read_text()
     )["tokenizer"]  # fmt: skip
     card = (whole[0] / "model/README.md").read_text()
-    assert "train.py x.yaml" in card and "seed: 0" in card and "toybox_depth@v1:" in card
+    assert (
+        "train.py x.yaml" in card
+        and "30 steps of 8 examples, seed 0, from random" in card
+        and "toybox_depth@v1:" in card
+    )
     assert f"{loaded.model.num_parameters():,} parameters" in card
 
 

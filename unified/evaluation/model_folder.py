@@ -50,7 +50,7 @@ def find_model_folder(name_or_path: str | Path) -> Path:
     if path.is_dir():
         unfinished = (path / "checkpoints").is_dir()
         why = (
-            "its run has not exported a model yet; let it finish, or end it where it stands with optim.steps=1"
+            "its run has not exported a model yet; let it finish, or end it now with optim.steps=1"
             if unfinished
             else "it holds no config.json, nor a model/ with one"
         )

@@ -1,8 +1,8 @@
 """`<run>/model/`: all that prompting and evaluation need, in one folder that can be moved.
 
 config.json, generation_config.json, model.safetensors; `tokenizer/`; `tasks/<task>.yaml`, each task as
-resolved, and `tasks/index.json` with its identity and the folder where its relative paths start; `run.yaml`,
-README.md.
+resolved, and `tasks/index.json` with its identity and the folder where its relative paths start; `run.yaml`;
+`history.json`, the runs that made the weights, the first one first; README.md.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import transformers
 from torch import Tensor
 
+from unified.evaluation.model_folder import find_model_folder
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.specs.load import LoadedTask, to_yaml
@@ -23,7 +25,7 @@ from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.training.config import RunConfig
 from unified.training.setup import TOKENIZER
 
-MODEL = "model"
+MODEL, HISTORY = "model", "history.json"
 
 
 def export(
@@ -47,7 +49,9 @@ def export(
     tokenizers.save(work / TOKENIZER)
     _write_tasks(work / "tasks", tasks)
     (work / "run.yaml").write_text(to_yaml(config.model_dump(mode="json")))
-    card = model_card(model.config, size, tokenizers, tasks, config, step=step, command=command)
+    history = history_of(config, step, command)
+    (work / HISTORY).write_text(json.dumps(history, indent=1) + "\n")
+    card = model_card(model.config, size, tokenizers, tasks, config, history)
     (work / "README.md").write_text(card)
     old = folder.with_name(f".{MODEL}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -72,15 +76,29 @@ def _write_tasks(folder: Path, tasks: Sequence[LoadedTask]) -> None:
     (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
+def history_of(config: RunConfig, step: int, command: Sequence[str]) -> list[dict[str, Any]]:
+    """This run behind those that made the weights it started from."""
+    earlier: list[dict[str, Any]] = []
+    if config.init is not None:
+        file = find_model_folder(config.init) / HISTORY
+        earlier = json.loads(file.read_text()) if file.exists() else []
+    run = {
+        "command": shlex.join(command),
+        "init": config.init,
+        "seed": config.seed,
+        "steps": step,
+        "batch_size": config.data.batch_size,
+    }
+    return [*earlier, run]
+
+
 def model_card(
     shape: UnifiedConfig,
     parameters: int,
     tokenizers: TokenizerSet,
     tasks: Sequence[LoadedTask],
     config: RunConfig,
-    *,
-    step: int,
-    command: Sequence[str],
+    history: Sequence[dict[str, Any]],
 ) -> str:
     """What the model is and how it was made, for the people who find the folder."""
     licences = sorted({t.spec.license for t in tasks if t.spec.license})
@@ -94,12 +112,14 @@ def model_card(
         "",
         f"An encoder-decoder of {parameters:,} parameters "
         f"(d_model {shape.d_model}, {shape.encoder_layers} + {shape.decoder_layers} layers, images of "
-        f"{shape.image_size} px) for {len(tasks)} task(s), after {step:,} steps of "
-        f"{config.data.batch_size} examples.",
+        f"{shape.image_size} px) for {len(tasks)} task(s). It was made by",
         "",
-        f"- command: `{shlex.join(command)}`",
-        f"- seed: {config.seed}",
-        f"- started from: {config.init or 'random weights'}",
+        *(
+            f"{i}. `{run['command']}`: {run['steps']:,} steps of {run['batch_size']} examples, "
+            f"seed {run['seed']}, from {run['init'] or 'random weights'}"
+            for i, run in enumerate(history, start=1)
+        ),
+        "",
         f"- tokenizer set: {tokenizers.name} ({tokenizers.hash[:12]})",
         f"- licences of the data: {', '.join(licences) or 'not stated'}",
         "",
