@@ -259,8 +259,10 @@ def peak_memory() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     prepare_environment()
     args = parse(argv)
+    given = sys.argv[1:] if argv is None else argv
+    command = ["train.py", *(word for word in given if not word.startswith("--local_rank"))]
     try:
-        return train(args, ["train.py", *(sys.argv[1:] if argv is None else argv)])
+        return train(args, command)
     except UserError as error:  # the same on every rank, so one of them says it
         if args.debug:
             traceback.print_exc()
