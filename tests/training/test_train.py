@@ -212,5 +212,7 @@ def test_launchers(folder, launcher):
     out, _ = job.communicate(timeout=300)
     assert job.returncode == 0, out[-3000:]
     assert "2 rank(s) x 1 micro-batch(es) x 4 examples" in out
+    card = (folder / "runs" / launcher / "model/README.md").read_text()
+    assert f"`train.py x.yaml run=runs/{launcher} optim.steps=3`" in card  # without the launcher's own words
     threads = int(re.search(r"(\d+) thread\(s\) a rank", out)[1])
     assert threads == max(1, len(os.sched_getaffinity(0)) // 2)
