@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,6 +48,31 @@ def test_add_a_task(tmp_path):
     assert answer == "one"
     text = (tmp_path / "my_data/count_balls.yaml").read_text()
     assert len([line for line in text.splitlines() if line.strip()]) <= 25
+
+
+@pytest.mark.slow
+def test_readme(tmp_path):
+    beside(tmp_path, "configs", "train.py")
+    shutil.copy(ROOT / "docs/example/rows.csv", tmp_path)
+    shutil.copytree(ROOT / "docs/example/images", tmp_path / "images")
+    with Image.open(tmp_path / "images/01.jpg") as picture:
+        picture.save(tmp_path / "room.png")
+    done = []
+    for line in commands("README.md"):
+        command = line.split("  #")[0].strip()
+        if command.startswith("make "):  # they install; CI runs `make test`
+            continue
+        if "train.py" in command:
+            command += " --dry-run"
+        run(command, tmp_path)
+        done.append(command.split()[0])
+    assert {"unified", "python", "deepspeed", "torchrun"} == set(done)
+    assert all((tmp_path / name).exists() for name in ("depth.png", "box.png", "my_task.yaml"))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    (tmp_path / "box.png").unlink()
+    (tmp_path / "code.py").write_text(code)
+    run("python code.py", tmp_path)
+    assert (tmp_path / "box.png").exists()
 
 
 @pytest.mark.parametrize(
