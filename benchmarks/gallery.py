@@ -1,5 +1,5 @@
-"""Draws docs/gallery.png of an evaluation: for one task of each kind, the picture, the truth and the answer of the
-first row that was kept as a sample. Nothing is picked by hand.
+"""Draws docs/gallery.png of an evaluation: for one task of each kind, the picture, the truth and the answer of
+the first row that was kept as a sample. Nothing is picked by hand.
 
     unified eval toy --limit 100 --out runs/toy_eval
     python benchmarks/gallery.py runs/toy_eval docs/gallery.png
@@ -18,8 +18,8 @@ from unified.evaluation.results import Results
 from unified.values.text_strip import Run, text_strip
 
 TASKS = (
-    "detect", "refer", "refer_mask", "keypoints", "depth", "normals", "segmentation_shape", "grounded_caption",
-    "edit", "text_to_image", "vqa_colour", "paragraph",
+    "detect", "refer", "refer_mask", "keypoints", "depth", "normals", "segmentation_shape",
+    "grounded_caption", "edit", "text_to_image", "vqa_colour", "paragraph",
 )  # fmt: skip
 SIDE, GAP, COLUMNS = 200, 16, 2
 
