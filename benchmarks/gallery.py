@@ -1,5 +1,5 @@
-"""Draws docs/gallery.png of an evaluation: for one task of each kind, the picture, the truth and the answer of
-the first row that was kept as a sample. Nothing is picked by hand.
+"""Draws docs/gallery.png of an evaluation: for one task of each kind, the picture, the truth and the answer
+of the first row that was kept as a sample. Nothing is picked by hand.
 
     unified eval toy --limit 100 --out runs/toy_eval
     python benchmarks/gallery.py runs/toy_eval docs/gallery.png

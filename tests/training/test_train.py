@@ -130,6 +130,20 @@ def test_mistakes_are_one_message_and_code_2(folder, arguments, message):
     assert code == 2 and "Traceback" in err
 
 
+def test_two_jobs_at_one_port(folder):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "1"}
+        done = subprocess.run(
+            [sys.executable, TRAIN, "x.yaml", "run=runs/second"],
+            env={**os.environ, **place, "RANK": "0", "LOCAL_RANK": "0", "PYTHONPATH": str(ROOT)},
+            cwd=folder, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert f"error: the ranks cannot meet at 127.0.0.1:{port}" in done.stderr
+    assert "deepspeed --master_port N" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_dry_run_writes_nothing(folder):
     out, _ = train(folder, 1, "--dry-run", "run=runs/dry", "engine.zero=1", "engine.precision=bf16")
     assert "parameters; " in out and "a rank before activations" in out

@@ -16,6 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unified.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -121,7 +123,7 @@ class Ranks:
 
 
 def start() -> Ranks:
-    """Joins the other processes. NCCL on GPUs, gloo on CPUs."""
+    """Joins the other processes. NCCL on GPUs, gloo on CPUs. Raises UserError where they cannot meet."""
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -144,11 +146,18 @@ def start() -> Ranks:
     on_cpu = accelerator.device_name() == "cpu"
     if not on_cpu:
         accelerator.set_device(local_rank)
-    with contextlib.redirect_stdout(io.StringIO()):
-        deepspeed.init_distributed(
-            dist_backend="gloo" if on_cpu else accelerator.communication_backend_name(),
-            auto_mpi_discovery=False, timeout=PATIENCE, verbose=False,
-        )  # fmt: skip
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            deepspeed.init_distributed(
+                dist_backend="gloo" if on_cpu else accelerator.communication_backend_name(),
+                auto_mpi_discovery=False, timeout=PATIENCE, verbose=False,
+            )  # fmt: skip
+    except dist.DistNetworkError as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise UserError(
+            f"the ranks cannot meet at {place} ({error}). If another job uses that port, give this one "
+            "another: deepspeed --master_port N ..., torchrun --master-port N ..."
+        ) from error
     device = torch.device("cpu") if on_cpu else torch.device(accelerator.device_name(), local_rank)
     group = dist.group.WORLD if on_cpu else dist.new_group(backend="gloo", timeout=PATIENCE)
     return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device, group)
