@@ -105,6 +105,7 @@ def test_train(run, train, arguments, message):
 
 def checkpoint(run, files=(), **changes):
     """A complete checkpoint of the run in run.yaml at step 1, as its meta.json has it, with `changes`."""
+    from unified.data.dataset import open_tasks
     from unified.evaluation.model_folder import build_processor
     from unified.tokenization.tokenizer_set import TokenizerSet
     from unified.training import checkpoints, setup
@@ -114,9 +115,11 @@ def checkpoint(run, files=(), **changes):
     tokenizers = TokenizerSet.load(config.tokenizer)
     model = setup.build_model(config, tokenizers)
     build_processor(model.config, tokenizers)
-    tasks = {entry.task.name: entry.task.identity for entry in setup.load_tasks(config).entries}
+    data = open_tasks(setup.load_tasks(config), "train")
+    tasks = {d.task.name: d.task.identity for d in data}
+    rows = {d.task.name: len(d.source) for d in data}
     meta = checkpoints.Meta.of(
-        config, 1, 1.0, 1, tokenizers.hash, tasks, dict.fromkeys(tasks, 1.0), model.config.to_dict()
+        config, 1, 1.0, 1, tokenizers.hash, tasks, rows, dict.fromkeys(tasks, 1.0), model.config.to_dict()
     )
     folder = Path(run) / checkpoints.FOLDER / checkpoints.tag_of(1)
     folder.mkdir(parents=True)
