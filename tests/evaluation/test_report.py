@@ -52,7 +52,8 @@ def run(tmp_path):
     out = tmp_path / "eval" / "validation"
     results(out).save(out)
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "README.md").write_text("# x\n\n- command: `train.py configs/demo.yaml`\n")
+    history = [{"command": f"train.py configs/{name}.yaml"} for name in ("first", "demo")]
+    (tmp_path / "model" / "history.json").write_text(json.dumps(history))
     return tmp_path
 
 
@@ -93,7 +94,8 @@ def test_report_says_what_the_files_say(run):
     for expected in (
         "1 of 2", "16", "990", "50.0 %", "25.0 %", "100.0 %", "0.700 m", "depth_rmse ↓", "not better",
         "the baseline always answers", "1 rows could not be used", "2 predictions were not whole answers",
-        "train.py configs/demo.yaml", "vqa@v1:abc", "torch 2", "12,345 parameters", "at most 8 rows",
+        "train.py configs/first.yaml\ntrain.py configs/demo.yaml", "vqa@v1:abc", "torch 2",
+        "12,345 parameters", "at most 8 rows",
     ):  # fmt: skip
         assert expected in text, expected
     assert page.count("<polyline") == 4  # loss, learning rate, tokens a second, one task's loss

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HISTORY = "history.json"
+"""File of a model folder: the runs that made the weights, the first one first, each with its `command`."""
+
 
 @dataclass(frozen=True)
 class ModelFolder:

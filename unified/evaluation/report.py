@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 from unified.errors import UserError
 from unified.evaluation.curves import Line, chart, sparkline
 from unified.evaluation.metrics import get_metric
+from unified.evaluation.model_folder import HISTORY
 from unified.evaluation.results import RESULTS, Results, TaskResult, shown
 
 PICTURE = 320
@@ -158,14 +159,12 @@ def _cards(results: Results | None, steps: list[dict[str, Any]]) -> list[dict[st
 
 
 def _command(run_dir: Path) -> str:
-    """The command that trained the run, as its model card states it."""
-    card = run_dir / "model" / "README.md"
-    found = (
-        re.search(r"^- command: `(.+)`$", card.read_text(errors="replace"), re.MULTILINE)
-        if card.is_file()
-        else None
-    )
-    return found[1] if found else ""
+    """The commands that made the weights, one a line, the first run's first; empty where nothing tells."""
+    try:
+        history = json.loads((run_dir / "model" / HISTORY).read_text())
+        return "\n".join(run["command"] for run in history)
+    except (OSError, ValueError, KeyError, TypeError):  # no model, or a file that somebody changed
+        return ""
 
 
 def _subtitle(results: Results | None) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import transformers
 from torch import Tensor
 
-from unified.evaluation.model_folder import find_model_folder
+from unified.evaluation.model_folder import HISTORY, find_model_folder
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.specs.load import LoadedTask, to_yaml
@@ -25,7 +25,7 @@ from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.training.config import RunConfig
 from unified.training.setup import TOKENIZER
 
-MODEL, HISTORY = "model", "history.json"
+MODEL = "model"
 
 
 def export(
