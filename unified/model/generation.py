@@ -109,7 +109,7 @@ class UnifiedGeneration(GenerationMixin):
             text, image, bias = self.decoder.positions(self.config.decoder_max_text_length, 1)
             tables = torch.cat([text[0], image[0]]), bias[0]
             if cache is not None:
-                cache.position_tables = tables  # type: ignore[attr-defined]
+                cache.position_tables = tables
         return tables
 
     def _score(self, hidden: Tensor, is_image: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class UnifiedGeneration(GenerationMixin):
     # ------------------------------------------------------------------ generate
 
     @torch.no_grad()
-    def generate(  # type: ignore[override]
+    def generate(
         self,
         inputs: Tensor | None = None,
         generation_config: GenerationConfig | None = None,
@@ -178,9 +178,9 @@ class UnifiedGeneration(GenerationMixin):
             kwargs["guidance"] = guidance_scale  # by another name, for the same reason
         # they repeat it in place for beams; the caller's stays whole
         kept = EncoderOutput(**encoder_outputs)
-        return super().generate(input_ids, generation_config, encoder_outputs=kept, **kwargs)  # type: ignore[misc]
+        return super().generate(input_ids, generation_config, encoder_outputs=kept, **kwargs)
 
-    def prepare_inputs_for_generation(  # type: ignore[override]
+    def prepare_inputs_for_generation(
         self,
         input_ids: Tensor,
         past_key_values: EncoderDecoderCache | None = None,
