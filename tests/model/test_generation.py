@@ -23,9 +23,9 @@ def step_by_step(model, sequence, **inputs):
     encoded, cache, out = model.encode(**inputs), None, []
     for n in range(1, sequence.shape[1] + 1):
         result = model(
-            encoder_outputs=encoded, decoder_input_ids=sequence[:, :n], past_key_values=cache, use_cache=True
+            encoder_outputs=encoded, decoder_input_ids=sequence[:, :n], cache=cache, use_cache=True
         )
-        cache = result.past_key_values
+        cache = result.cache
         assert result.logits.shape[1] == 1
         out.append(result.logits)
     return torch.cat(out, 1)
@@ -91,7 +91,7 @@ def test_a_prompt_for_the_decoder_may_go_in_at_once():
     sequence = torch.tensor([[0, 5, 1, 7, START, 44]] * 2)
     encoded = model.encode(**PROMPTS)
     first = model(encoder_outputs=encoded, decoder_input_ids=sequence[:, :4], use_cache=True)
-    rest = model(encoder_outputs=encoded, decoder_input_ids=sequence, past_key_values=first.past_key_values)
+    rest = model(encoder_outputs=encoded, decoder_input_ids=sequence, cache=first.cache)
     torch.testing.assert_close(
         torch.cat([first.logits, rest.logits], 1),
         step_by_step(model, sequence, **PROMPTS),

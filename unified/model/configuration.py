@@ -69,7 +69,7 @@ class UnifiedConfig(PretrainedConfig):
     """
 
     model_type = "unified"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["cache"]
     attribute_map = {
         "hidden_size": "d_model",
         "num_attention_heads": "num_heads",

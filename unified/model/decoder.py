@@ -29,10 +29,10 @@ class DecoderLayer(GradientCheckpointingLayer):
         bias: Tensor,
         memory: Tensor,
         memory_bias: Tensor,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
-        x = x + self.dropout(self.self_attention(self.self_norm(x), bias, cache=past_key_values))
-        x = x + self.dropout(self.cross_attention(self.cross_norm(x), memory_bias, memory, past_key_values))
+        x = x + self.dropout(self.self_attention(self.self_norm(x), bias, cache=cache))
+        x = x + self.dropout(self.cross_attention(self.cross_norm(x), memory_bias, memory, cache))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
         bias: Tensor,
         memory: Tensor,
         memory_bias: Tensor,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
         """
         Args:
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
             bias: (1 or B, 1 or heads, L, Lk) additive, mask included.
             memory: (B, Lm, d) the encoder's output (fewer rows where rows share one, see `Attention`).
             memory_bias: broadcastable to (B, heads, L, Lm), additive: the mask of the memory.
-            past_key_values: keys and values of the sequence so far; this call's are added.
+            cache: keys and values of the sequence so far; this call's are added.
 
         Returns:
             (B, L, d).
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
         x = self.input_norm(tokens + positions + self.segment_embedding(segments))
         x = self.dropout(x)
         for layer in self.layers:
-            x = layer(x, bias, memory, memory_bias, past_key_values=past_key_values)
+            x = layer(x, bias, memory, memory_bias, cache=cache)
         return self.dropout(self.final_norm(x))
 
 

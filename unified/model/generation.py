@@ -77,16 +77,14 @@ class UnifiedGeneration(GenerationMixin):
             additive(rearrange(bias, "h b i j -> b h i j"), seen[:, None], dtype),
             memory,
             additive(None, (memory_segments > 0)[:, None, None, :], dtype),
-            past_key_values=cache,
+            cache=cache,
         )
         kept = slice(-keep if keep else 0, None)
         logits = self._score(hidden[:, kept], is_image[:, new][:, kept])
         if guidance_scale is not None:
             with_prompt, without = logits.log_softmax(-1).chunk(2)
             logits = without + guidance_scale * (with_prompt - without)
-        return UnifiedOutput(
-            logits=logits, past_key_values=cache, encoder_last_hidden_state=encoded.last_hidden_state
-        )
+        return UnifiedOutput(logits=logits, cache=cache, encoder_last_hidden_state=encoded.last_hidden_state)
 
     def _position_rows(self, is_image: Tensor, visible: Tensor) -> Tensor:
         """(B, L) rows of the position table: text counts from 0, an image from decoder_max_text_length."""
@@ -183,7 +181,7 @@ class UnifiedGeneration(GenerationMixin):
     def prepare_inputs_for_generation(
         self,
         input_ids: Tensor,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         encoder_outputs: EncoderOutput | None = None,
         use_cache: bool | None = None,
         guidance: float | None = None,
@@ -192,20 +190,20 @@ class UnifiedGeneration(GenerationMixin):
         """The whole sequence goes in at each step: positions and what is visible follow from its ids."""
         return {
             "decoder_input_ids": input_ids,
-            "past_key_values": past_key_values,
+            "cache": cache,
             "encoder_outputs": encoder_outputs,
             "use_cache": use_cache,
             "guidance_scale": guidance,
             "logits_to_keep": 1,
         }
 
-    def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: Tensor) -> EncoderDecoderCache:
+    def _reorder_cache(self, cache: EncoderDecoderCache, beam_idx: Tensor) -> EncoderDecoderCache:
         """Beams move within their example, whose encoder they share: only self-attention has to follow."""
-        cache: Any = past_key_values.self_attention_cache
-        if cache.layers[0].keys.shape[0] == 2 * len(beam_idx):  # guided: the second half is without prompt
+        own: Any = cache.self_attention_cache
+        if own.layers[0].keys.shape[0] == 2 * len(beam_idx):  # guided: the second half is without prompt
             beam_idx = torch.cat([beam_idx, beam_idx + len(beam_idx)])
-        cache.reorder_cache(beam_idx)
-        return past_key_values
+        own.reorder_cache(beam_idx)
+        return cache
 
     # ------------------------------------------------------------------ ranking
 

@@ -42,7 +42,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ["EncoderLayer", "DecoderLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["cache"]
 
     def __init__(self, config: UnifiedConfig) -> None:
         super().__init__(config)
@@ -109,7 +109,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         target_code_segments: Tensor | None = None,
         encoder_outputs: EncoderOutput | None = None,
         decoder_input_ids: Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         guidance_scale: float | None = None,
         logits_to_keep: int = 0,
@@ -132,7 +132,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             target_code_segments: (B, K); None: all 1.
             encoder_outputs: of `encode`, instead of the encoder's inputs.
             decoder_input_ids: (B, L) a generation sequence so far, [0, t1, ...] or
-                [0, image_start, code + vocab_size, ...]. *Whole*, also when `past_key_values` holds its
+                [0, image_start, code + vocab_size, ...]. *Whole*, also when `cache` holds its
                 beginning; only the rest is then run.
             guidance_scale: of `generate`.
             logits_to_keep: score only that many last places of `decoder_input_ids`; 0 is all.
@@ -151,7 +151,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             return self.decode_step(
                 decoder_input_ids,
                 encoder_outputs,
-                past_key_values,
+                cache,
                 bool(use_cache),
                 guidance_scale,
                 logits_to_keep,

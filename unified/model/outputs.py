@@ -32,12 +32,12 @@ class UnifiedOutput(ModelOutput):
         targets None, in training empty.
     logits: (B, L, total_vocab_size) when `decoder_input_ids` was given; ids that cannot stand at a place
         (codes in text, text in an image) have -1e10.
-    past_key_values: the cache, when decoding with one.
+    cache: keys and values of the sequence so far, when decoding with a cache.
     encoder_last_hidden_state: (B, L, d).
     """
 
     text_logits: Tensor | None = None
     image_logits: Tensor | None = None
     logits: Tensor | None = None
-    past_key_values: EncoderDecoderCache | None = None
+    cache: EncoderDecoderCache | None = None
     encoder_last_hidden_state: Tensor | None = None
