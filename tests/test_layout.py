@@ -14,6 +14,7 @@ ORDER = [
     "cli",
     "serving",
     "training",
+    "conversion",
     "evaluation",
     "objectives",
     "data",

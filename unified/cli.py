@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import NoReturn, TypeAlias
 
 from unified.errors import UserError, did_you_mean, file_error
 
+UNIFIED_IO = "unified-io"
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 EXAMPLES = """\
@@ -23,6 +25,7 @@ examples:
   unified tasks new my_task --like vqa --data rows.csv
   unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
   unified eval runs/demo --tasks tag:grounding --limit 200
+  unified convert unified-io small_1000k.bin models/small
 
 training is a script of its own: python train.py --help
 """
@@ -36,6 +39,14 @@ examples:
   unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
   unified prompt toy --task toybox_refer --set phrase="red cube" --image room.png --out box.png
 """
+CONVERT_EXAMPLES = """\
+examples:
+  unified convert unified-io small_1000k.bin models/small
+  unified prompt models/small "What does the image describe ?" --image room.png
+  unified convert models/small again.bin --to unified-io
+"""
+CONVERT_USAGE = """unified convert unified-io FILE.bin OUT [--size SIZE]
+       unified convert MODEL OUT.bin --to unified-io"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -217,6 +228,28 @@ def prompt(args: argparse.Namespace) -> int:
     return 0
 
 
+def convert(args: argparse.Namespace) -> int:
+    kind, files = (args.words[0], args.words[1:]) if args.to is None else (args.to, args.words)
+    if len(files) != 2:
+        args.parser.error(f"{' '.join(args.words)}: one file or folder to read and one to write are wanted")
+    if kind != UNIFIED_IO:
+        args.parser.error(f"unknown kind of checkpoint '{kind}'{did_you_mean(kind, [UNIFIED_IO])}")
+    source, out = Path(files[0]).expanduser(), Path(files[1])
+    if args.to is not None:
+        if args.size != "auto":
+            raise UserError(f"--size {args.size}: is for reading an official checkpoint; leave it out")
+        from unified.conversion.to_official import convert_back
+
+        lines = convert_back(source, out)
+    else:
+        from unified.conversion.from_official import convert as from_official
+
+        command = shlex.join(["unified", "convert", *args.words, "--size", args.size])
+        lines = from_official(source, out, size=args.size, command=command)
+    print("\n".join(lines))
+    return 0
+
+
 def report(args: argparse.Namespace) -> int:
     from unified.evaluation.report import write_report
 
@@ -364,6 +397,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--out", help="file for the answer: drawn over the image, the image itself, or .json")
     p.add_argument("--json", action="store_true", help="print the typed answer as JSON")
+
+    p = _command(
+        commands,
+        "convert",
+        convert,
+        "an official Unified-IO checkpoint to a model, and back",
+        CONVERT_EXAMPLES,
+    )
+    p.usage = CONVERT_USAGE
+    p.add_argument(
+        "words", nargs="+", metavar="FILE", help="what to read, and what to write: never over another one"
+    )
+    p.add_argument(
+        "--size",
+        default="auto",
+        help="auto (read off the shapes), small, base, large or xl (default: %(default)s)",
+    )
+    p.add_argument("--to", choices=[UNIFIED_IO], help="write a model folder as an official checkpoint")
 
     p = _command(commands, "report", report, "write report.html of a run")
     p.add_argument("run_dir", help="run folder, or a folder that holds results.json")

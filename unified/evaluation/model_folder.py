@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from unified.errors import UserError, did_you_mean
-from unified.specs.load import LoadedTask
+from unified.specs.load import LoadedTask, to_yaml
 from unified.specs.paths import resource
 
 if TYPE_CHECKING:
@@ -191,6 +191,22 @@ def read_tasks(folder: Path) -> dict[str, LoadedTask]:
         why = " ".join(str(error).split("\n")[:3])
         raise UserError(f"{index.parent}: its tasks cannot be read ({why}); export the run again") from None
     return tasks
+
+
+def write_tasks(folder: Path, tasks: Iterable[LoadedTask]) -> None:
+    """Writes the `tasks/` of a model folder: each task as resolved, and the index that `read_tasks` reads."""
+    index = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for task in tasks:
+        file = folder / f"{task.name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(to_yaml(task.resolved))
+        index[task.name] = {
+            "file": str(file.relative_to(folder)),
+            "identity": task.identity,
+            "folder": str(task.path.parent),
+        }
+    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
 def _device(wanted: str | None) -> str:

@@ -1,7 +1,8 @@
 """The names of official Unified-IO parameters and ours, for conversion either way.
 
 An official checkpoint is a tree of flax parameters. Joined by '/', its keys are those of
-network.py; a 2-D `kernel` is [in, out] where torch keeps [out, in].
+network.py; a 2-D `kernel` is [in, out] where torch keeps [out, in], that of a convolution [height, width,
+in, out] where torch keeps [out, in, height, width].
 """
 
 from __future__ import annotations
@@ -70,15 +71,42 @@ def official_key(name: str) -> str | None:
     return f"{stack}/layers_{layer}/{module}/" + (f"{linear}/kernel" if linear else "scale")
 
 
-def to_ours(key: str, array: np.ndarray) -> Tensor:
-    """The official array at `key` in torch's layout."""
-    return torch.from_numpy(np.ascontiguousarray(array.T) if key.endswith("/kernel") else array)
+def image_tokenizer_key(name: str, levels: int) -> str:
+    """The official key of the VQGAN parameter that taming-transformers calls `name`, in a network of `levels`
+    resolutions. taming counts the decoder's from the highest, the reference from the lowest."""
+    *modules, leaf = name.split(".")
+    if modules[:2] == ["decoder", "up"]:
+        modules[2] = str(levels - 1 - int(modules[2]))
+    if leaf == "weight":
+        leaf = "scale" if modules[-1].startswith("norm") else "kernel"
+    path = "/".join(modules)
+    if path == "quantize/embedding":
+        return f"{IMAGE_TOKENIZER}{path}"
+    path = re.sub(r"(down|up)/(\d+)/(block|attn)/(\d+)", r"\1_\2_\3_\4", path)
+    path = re.sub(r"(down|up)/(\d+)/(\w+sample)", r"\1_\2_\3", path)
+    return f"{IMAGE_TOKENIZER}{path.replace('/mid/', '/mid_')}/{leaf}"
+
+
+def to_ours(key: str, array: np.ndarray) -> np.ndarray:
+    """The official array at `key` in torch's layout, contiguous: kernels copied, others as they are."""
+    if not key.endswith("/kernel"):
+        return array
+    return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
+
+
+def to_official(key: str, array: np.ndarray) -> np.ndarray:
+    """The inverse of `to_ours`."""
+    if not key.endswith("/kernel"):
+        return array
+    return np.ascontiguousarray(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T)
 
 
 def official_shape(key: str, shape: Iterable[int]) -> tuple[int, ...]:
     """The shape that our parameter of `shape` has in an official checkpoint."""
     shape = tuple(shape)
-    return shape[::-1] if key.endswith("/kernel") else shape
+    if not key.endswith("/kernel"):
+        return shape
+    return (*shape[2:], *shape[1::-1])
 
 
 def state_dict_from_official(flat: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, Tensor]:
@@ -91,4 +119,4 @@ def state_dict_from_official(flat: Mapping[str, np.ndarray], names: Iterable[str
         KeyError: a parameter is not in `flat`.
     """
     keys = {name: official_key(name) for name in names}
-    return {name: to_ours(key, flat[key]) for name, key in keys.items() if key is not None}
+    return {name: torch.from_numpy(to_ours(key, flat[key])) for name, key in keys.items() if key is not None}

@@ -17,7 +17,7 @@ from typing import Any
 import transformers
 from torch import Tensor
 
-from unified.evaluation.model_folder import HISTORY, find_model_folder
+from unified.evaluation.model_folder import HISTORY, find_model_folder, write_tasks
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.specs.load import LoadedTask, to_yaml
@@ -47,7 +47,7 @@ def export(
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(work, state_dict=weights)
     tokenizers.save(work / TOKENIZER)
-    _write_tasks(work / "tasks", tasks)
+    write_tasks(work / "tasks", tasks)
     (work / "run.yaml").write_text(to_yaml(config.model_dump(mode="json")))
     history = history_of(config, step, command)
     (work / HISTORY).write_text(json.dumps(history, indent=1) + "\n")
@@ -60,20 +60,6 @@ def export(
     work.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
     return folder
-
-
-def _write_tasks(folder: Path, tasks: Sequence[LoadedTask]) -> None:
-    index = {}
-    for task in tasks:
-        file = folder / f"{task.name}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(to_yaml(task.resolved))
-        index[task.name] = {
-            "file": str(file.relative_to(folder)),
-            "identity": task.identity,
-            "folder": str(task.path.parent),
-        }
-    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
 def history_of(config: RunConfig, step: int, command: Sequence[str]) -> list[dict[str, Any]]:
