@@ -44,6 +44,7 @@ def test_what_the_folder_holds(tiny):
         "tokenizer/vqgan.yaml", "tokenizer/vqgan.safetensors", "tasks/index.json",
     }  # fmt: skip
     assert not list(folder.parent.glob(".*"))
+    assert len({p.stat().st_mode for p in folder.rglob("*") if p.is_file()}) == 1  # not for the owner alone
     card = (folder / "README.md").read_text()
     assert FLAX_SHA256 in card and f"{path.stat().st_size:,} bytes" in card
     assert "unified convert unified-io tiny_a.bin tiny_a" in card and "Apache" in card

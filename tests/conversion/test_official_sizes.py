@@ -15,6 +15,7 @@ from unified.conversion.to_official import convert_back
 from unified.errors import UserError
 from unified.evaluation.model_folder import load_model_folder
 from unified.model import UnifiedConfig
+from unified.tokenization.tokenizer_set import TokenizerSet
 
 
 @pytest.fixture
@@ -80,6 +81,30 @@ def test_memory_of_a_conversion_is_that_of_a_shard(write_zeros, tmp_path):
     assert len(list((tmp_path / "out").glob("model-*.safetensors"))) > 4
 
 
+def test_a_small_model_of_the_official_vocabulary(tmp_path):
+    """Becomes a whole model folder: its tokenizer set is the official one with the checkpoint's own VQGAN."""
+    tiny = from_shapes(official.shapes("tiny_a"), tmp_path)
+    changes = {"vocab_size": 33152, "image_vocab_size": 16384, "d_model": 16, "num_segments": 8}
+    model = UnifiedConfig(**(tiny.model.to_dict() | changes))
+    other = Architecture(model, tiny.vqgan.model_copy(update={"n_embed": 16384}))
+    flat = official.golden.recipe.det_params(other.manifest, head_dim=8, tag="x")
+    path = official.write_arrays(tmp_path / "x.bin", flat)
+    lines = convert(path, tmp_path / "x")
+    assert len(lines) == 2 and "a size of its own" in lines[0]
+
+    loaded = load_model_folder(tmp_path / "x", device="cpu")
+    assert loaded.trained and set(loaded.tasks) == {task.name for task in unified_io_tasks()}
+    tokenizers = loaded.processor.tokenizers
+    shipped = TokenizerSet.load("unified_io", image_weights=False)
+    assert tokenizers.vocabulary.location_id(999) == shipped.vocabulary.location_id(999) == 32000
+    assert tokenizers.text.encode("Two cats.") == shipped.text.encode("Two cats.")
+    assert tokenizers.config.image.how_to_get is None and tokenizers.config.image.size == 256
+    assert torch.equal(tokenizers.image.codebook, torch.from_numpy(flat["discrete_vae/quantize/embedding"]))
+    weights = tmp_path / "x/tokenizer/vqgan.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    assert TokenizerSet.load(tmp_path / "x/tokenizer").hash != tokenizers.hash
+
+
 @pytest.mark.slow
 def test_small_as_a_whole(tmp_path):
     flat = official.golden.recipe.det_params(official.shapes("small"), head_dim=64, tag="small")
@@ -90,11 +115,9 @@ def test_small_as_a_whole(tmp_path):
     assert loaded.trained and set(loaded.tasks) == {task.name for task in unified_io_tasks()}
     weights = loaded.model.state_dict()
     assert (weights["token_embedder.weight"].numpy() == flat["token_embedder/embedding"]).all()
+    config = loaded.model.config.to_dict()
     wanted = of_size("small").model.to_dict()
-    found = loaded.model.config.to_dict()
-    assert {key: found[key] for key in wanted if key not in ("architectures", "dtype")} == {
-        key: wanted[key] for key in wanted if key not in ("architectures", "dtype")
-    }
+    assert {k for k in wanted if config[k] != wanted[k]} == {"architectures", "dtype", "_name_or_path"}
     tokenizers = loaded.processor.tokenizers
     assert tokenizers.name == "unified_io" and tokenizers.vocabulary.text_size == 33152
     assert torch.equal(tokenizers.image.codebook, torch.from_numpy(flat["discrete_vae/quantize/embedding"]))

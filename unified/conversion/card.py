@@ -35,8 +35,8 @@ def model_card(
         f"Unified-IO ([paper](https://arxiv.org/abs/2206.08916), [code]({REPOSITORY})) in PyTorch: {what}, "
         f"{parameters:,} parameters with its VQGAN (d_model {shape.d_model}, {shape.encoder_layers} + "
         f"{shape.decoder_layers} layers, images of {shape.image_size} px in, of "
-        f"{shape.target_grid * of.vqgan.factor} px out). Nothing was trained: these are the numbers of an "
-        "official checkpoint file under other names.",
+        f"{shape.target_grid * of.vqgan.factor} px out). Nothing was trained: these are the numbers of the "
+        "checkpoint file below under other names.",
         "",
         f"- made from: `{source.name}`, {source.stat().st_size:,} bytes, sha256 `{sha256}`",
         f"- by: `{command}`" if command else "- by: `unified.conversion`",
@@ -45,8 +45,8 @@ def model_card(
         "## Licence",
         "",
         f"The official checkpoints are linked in the README of {REPOSITORY}, a repository under the Apache "
-        "License 2.0. Whether this file is one of those, its sha256 tells. They contain the VQGAN "
-        "`vqgan_imagenet_f16_16384` of taming-transformers (MIT License).",
+        "License 2.0, and hold the VQGAN `vqgan_imagenet_f16_16384` of taming-transformers (MIT License). "
+        "Whether this file is one of them was not checked.",
         *(["The text tokenizer is T5's (Apache License 2.0)."] if tokenizers else []),
         "",
         "## Use",

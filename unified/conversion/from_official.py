@@ -105,6 +105,8 @@ def _write(
     tasks = unified_io_tasks() if tokenizers else []
     write_tasks(folder / "tasks", tasks)
     _write_weights(folder, of, weight, shard_bytes)
+    for file in folder.rglob("*.safetensors"):  # which safetensors makes for their owner alone
+        file.chmod((folder / "config.json").stat().st_mode)
     digest = _sha256(source)
     card = model_card(of, source, digest, command, tokenizers, tasks, _numbers(of.manifest))
     (folder / "README.md").write_text(card, encoding="utf-8")
