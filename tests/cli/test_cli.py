@@ -82,7 +82,7 @@ def test_check_names_every_file(here, capsys):
     [
         (
             "bogus",
-            "unknown command 'bogus'; there are tasks, mixture, tokenizers, eval, prompt, convert, report, demo",
+            "unknown command 'bogus'; there are tasks, mixture, tokenizers, eval, prompt, convert, report",
         ),
         (
             "tasks lst",

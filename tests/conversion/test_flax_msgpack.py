@@ -148,7 +148,7 @@ def leaf(payload, code=1):
         (ONE + leaf(PAYLOAD) + b"xyz", ["3 bytes more behind its last array"]),
         (ONE + b"\x80", ["a: is an empty map"]),
         (ONE + b"\x07", ["a: is a whole number, where arrays"]),
-        (ONE + b"\xc0", ["a: is a object of msgpack type 0xc0"]),
+        (ONE + b"\xc0", ["a: is a msgpack object 0xc0"]),
         (b"\x81\x07" + leaf(PAYLOAD), ["a key must be a text, not a whole number"]),
         (b"\x81\xa3a/b" + leaf(PAYLOAD), ["the key 'a/b'"]),
         (b"\x81\xa2\xff\xff" + leaf(PAYLOAD), ["not UTF-8"]),

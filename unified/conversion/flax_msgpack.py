@@ -130,7 +130,7 @@ class _Reader:
         if byte in _LONG:
             kind, size = _LONG[byte]
             return kind, self.number(key, size)
-        return _SHORT.get(byte, (f"object of msgpack type {byte:#04x}", 0))
+        return _SHORT.get(byte, (f"msgpack object {byte:#04x}", 0))
 
     def expect(self, key: str, wanted: str, what: str) -> int:
         kind, length = self.head(key)
