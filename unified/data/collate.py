@@ -113,7 +113,8 @@ def collate(examples: Sequence[Encoded], length_power: float = 0.0) -> Batch:
     target_images = code_weights = None
     if dense:
         assert dense[0].target_image is not None and dense[0].target_code_mask is not None
-        pixels = np.zeros((b, 1, *dense[0].target_image.shape), dtype=np.uint8)
+        exact = all(e.target_image is not None and e.target_image.dtype == np.uint8 for e in dense)
+        pixels = np.zeros((b, 1, *dense[0].target_image.shape), dtype=np.uint8 if exact else np.float32)
         code_mask = np.zeros((b, 1, len(dense[0].target_code_mask)), dtype=bool)
         code_segments = np.zeros((b, 1), dtype=np.int64)
         for i, e in enumerate(examples):

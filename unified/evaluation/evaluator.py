@@ -60,9 +60,12 @@ def evaluate(
     """
     from unified.evaluation.predictor import Predictor
 
-    chosen = [task for task in tasks if split in task.spec.source.splits]
+    with_rows = [task for task in tasks if task.spec.source is not None]
+    if tasks and not with_rows:
+        raise UserError(f"no `source`, so nothing to evaluate on: {', '.join(t.name for t in tasks)}")
+    chosen = [task for task in with_rows if split in task.spec.source.splits]  # type: ignore[union-attr]
     if not chosen:
-        known = sorted({s for task in tasks for s in task.spec.source.splits})
+        known = sorted({s for task in with_rows for s in task.spec.source.splits})  # type: ignore[union-attr]
         raise UserError(
             f"no task has a split '{split}'{did_you_mean(split, known)}; there are {', '.join(known)}"
         )
@@ -177,7 +180,7 @@ def _number(value: float) -> float | None:
 
 def _baseline(processor: Processor, task: LoadedTask, headline: Judge, seed: int) -> Baseline | None:
     """The trivial predictor, fitted on training rows; None for a task without any."""
-    if "train" not in task.spec.source.splits:
+    if task.spec.source is None or "train" not in task.spec.source.splits:
         return None
     cases = read_cases(task, "train", limit=BASELINE_ROWS, seed=seed, **_sizes(processor)).cases
     return fit_baseline(task.spec.modality, cases, headline.goodness)

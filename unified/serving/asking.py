@@ -20,6 +20,7 @@ from unified.specs.load import LoadedTask
 from unified.specs.prompts import template
 from unified.specs.schema import FieldSpec, FieldType, InputSpec, PromptSpec, TargetSpec, TaskSpec
 from unified.specs.vocabulary import LOCATIONS
+from unified.tokenization.answers import labels_are_optional
 from unified.values.types import DENSE_TYPES, TYPES, Boxes, Image, Points, Value
 
 KEY = "prompt"
@@ -173,7 +174,8 @@ class Asker:
             hint = did_you_mean(target, kinds) or f"; there are {', '.join(kinds)}"
             raise UserError(f"target '{target}': no such kind of answer{hint}")
         specs = [task.spec for task in self.tasks.values()]
-        found = next((s for s in specs if s.modality == target and s.target.field), None)
+        like = [s for s in specs if s.modality == target]
+        found = next((s for s in like if s.target.field), None) or next(filter(answer_field, like), None)
         if found is None:
             known = sorted({s.modality for s in specs})
             raise UserError(
@@ -280,18 +282,27 @@ def _readable(spec: TaskSpec, fields: Mapping[str, str]) -> bool:
     return True
 
 
+def answer_field(spec: TaskSpec) -> str | None:
+    """The field that the answer is, if it is one and nothing else."""
+    if spec.target.template is None:
+        return spec.target.field
+    names = template(spec.target.template).fields if labels_are_optional(spec) else frozenset()
+    return next(iter(names), None)
+
+
 def _free_spec(kind: FieldType, images: int, like: TaskSpec | None) -> TaskSpec:
     """A task whose whole prompt is the user's, and whose answers are of a kind, as in the task `like`."""
     names = [f"image_{i}" for i in range(images)]
     answer, target = FieldSpec(type=kind), TargetSpec(field="answer")
     if like is not None:
-        assert like.target.field is not None
-        own = like.fields[like.target.field]
-        answer = FieldSpec(type=like.field_type(like.target.field), names=own.names, labels=own.labels)
-        target = like.target.model_copy(update={"field": "answer"})
+        name = answer_field(like)
+        assert name is not None
+        own = like.fields[name]
+        answer = FieldSpec(type=like.field_type(name), names=own.names, labels=own.labels)
+        written = {"template": "{{ answer }}"} if like.target.field is None else {"field": "answer"}
+        target = like.target.model_copy(update=written)
     return TaskSpec(
         task=f"free_{kind}",
-        source={"type": "jsonl", "splits": {}},  # type: ignore[arg-type]  # it has no rows
         fields={
             **{name: FieldSpec(type="image") for name in names},
             "prompt": FieldSpec(type="text"),

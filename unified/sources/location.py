@@ -33,7 +33,7 @@ def expand(task: LoadedTask, text: str, key: str) -> str:
 def source_root(task: LoadedTask) -> Path:
     """The folder that relative paths of the task's source and images start from."""
     folder = task.path.parent.absolute()
-    root = task.spec.source.root
+    root = task.spec.source and task.spec.source.root
     return Path(os.path.normpath(folder / expand(task, root, "source.root"))) if root else folder
 
 
@@ -79,7 +79,7 @@ def missing(task: LoadedTask, key: str, path: Path, kind: str) -> UserError:
 
 def _mend(task: LoadedTask) -> str:
     root = source_root(task)
-    if task.spec.source.root is None:
+    if task.spec.source is None or task.spec.source.root is None:
         start = f"relative paths start at the spec's folder {root}, or at `source.root` where that is set"
     else:
         absent = "" if root.is_dir() else ", which does not exist"

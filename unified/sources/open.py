@@ -33,6 +33,10 @@ def open_source(task: LoadedTask, split: str) -> RowSource | RowStream:
     that is not there and for one that cannot be read at all. A single bad row raises BadRow when it
     is read.
     """
+    if task.spec.source is None:
+        raise UserError(
+            f"{task.path}: '{task.name}' has no `source`, so it can be prompted, but not trained or evaluated on"
+        )
     splits = task.spec.source.splits
     if split not in splits:
         raise UserError(

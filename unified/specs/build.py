@@ -81,6 +81,7 @@ def build_example(
         values=sample.values,
         options=_options(spec, sample.values, target if with_target else None),
         geometries=tuple(_into_square(sample.geometry[name], image_size) for name in inputs),
+        hidden=tuple(_hidden(sample, name, move) for name in inputs) if sample.hidden else (),
         target_geometry=target_geometry,
     )
 
@@ -122,6 +123,11 @@ def _image(values: Mapping[str, Value], name: str) -> Image:
     if not _is_dense(value):
         raise BadRow(f"'{name}' is no image")
     return to_image(value)
+
+
+def _hidden(sample: Sample, image: str, move: Move) -> Boxes | None:
+    value = move(sample.hidden[image]) if image in sample.hidden else None
+    return value if isinstance(value, Boxes) else None
 
 
 def _target_geometry(spec: TaskSpec, sample: Sample, side: int) -> Geometry:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from unified.values.geometry import Geometry
-from unified.values.types import DenseValue, Image, Value
+from unified.values.types import Boxes, DenseValue, Image, Value
 
 Rendered: TypeAlias = tuple["str | Value", ...]
 """A rendered template: strings and the spatial values (Boxes, Points, Keypoints) between them."""
@@ -38,6 +38,8 @@ class Example:
     options: tuple[str, ...] | None = None
     geometries: tuple[Geometry, ...] = ()
     """Source frame -> model input frame, one for each image."""
+    hidden: tuple[Boxes | None, ...] = ()
+    """For each image, boxes in its model frame whose patches the model does not see; () where it sees all."""
     target_geometry: Geometry | None = None
     """Source frame -> frame of the image tokenizer, for dense targets."""
     weight: float = 1.0

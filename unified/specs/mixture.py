@@ -78,7 +78,10 @@ class _Flattener:
         folder = self.document.place(key).file.parent
         try:
             if entry.task is not None:
-                return self._tasks([find_task(entry.task, folder)])
+                named = self._tasks([find_task(entry.task, folder)])
+                if any(t.task.spec.source is None for t in named):
+                    self._problem(key, f"task '{entry.task}' has no `source`: there is nothing to train on")
+                return named
             if entry.mixture is not None:
                 return self._nested(key, find_mixture(entry.mixture, folder))
         except UserError as error:
@@ -87,7 +90,11 @@ class _Flattener:
         documents = {path: self.linter.document(path) for path in tasks_beside(folder)}
         tags = {path: d.data.get("tags") or [] for path, d in documents.items() if d.data is not None}
         tasks = self._tasks([path for path in documents if entry.tag in tags.get(path, [entry.tag])])
-        if not tasks and not self.problems:
+        only_prompted = [t for t in tasks if t.task.spec.source is None]
+        tasks = [t for t in tasks if t.task.spec.source is not None]
+        if only_prompted and not tasks:
+            self._problem(key, f"no task with the tag '{entry.tag}' has a `source` to train on")
+        elif not tasks and not self.problems:
             known = sorted({str(tag) for found in tags.values() for tag in found})
             hint = did_you_mean(str(entry.tag), known) or f"; there are {', '.join(known)}"
             self._problem(key, f"no task has the tag '{entry.tag}'{hint}")

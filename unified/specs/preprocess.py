@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -30,6 +30,8 @@ class Sample:
     geometry: dict[str, Geometry]
     rng: np.random.Generator
     training: bool
+    hidden: dict[str, str] = field(default_factory=dict)
+    """Image -> the boxes in which the model does not see it, by field."""
 
 
 class OfType:
@@ -195,6 +197,18 @@ class EraseRegion(Op):
             for x1, y1, x2, y2 in region.xyxy.clip(0).round().astype(int):
                 pixels[y1:y2, x1:x2] = self.grey
         sample.values[self.image] = Image(pixels)
+
+
+@op("hide_region")
+class HideRegion(Op):
+    """Hides the patches of `image` in the boxes `region` from the model; its pixels stay as they are. This
+    is how the official models are shown what to fill in."""
+
+    image: Annotated[str, OfType("image")]
+    region: Annotated[str, OfType("boxes")]
+
+    def apply(self, sample: Sample) -> None:
+        sample.hidden[self.image] = self.region
 
 
 def take(value: Any, indices: list[int]) -> Any:

@@ -12,7 +12,7 @@ from unified.errors import did_you_mean
 from unified.specs.build import build_example
 from unified.specs.document import Document, Key
 from unified.specs.example import BadRow
-from unified.specs.preprocess import OPS, OfType, Op
+from unified.specs.preprocess import OPS, HideRegion, OfType, Op
 from unified.specs.problems import Problem
 from unified.specs.prompts import Template, TemplateError, template
 from unified.specs.schema import FieldType, TaskSpec
@@ -62,6 +62,10 @@ SPLIT_WORDS = {"val": "validation", "valid": "validation", "dev": "validation", 
 
 
 def check_splits(spec: TaskSpec) -> Found:
+    if spec.source is None:
+        if "source" in spec.model_fields_set:
+            yield ("source",), "is empty; leave the key out of a task that is there to be prompted only"
+        return
     splits: dict[str, Any] = spec.source.splits
     if not splits:
         yield ("source", "splits"), "needs at least one split, e.g. `train: rows.jsonl`"
@@ -138,6 +142,8 @@ def _check_op_fields(spec: TaskSpec, op: Op) -> Iterator[tuple[str, str]]:
             yield option, _not_a_field(spec, name)
         elif spec.field_type(name) not in kinds:
             yield option, f"'{name}' is of type {spec.field_type(name)}; it must be {_one_of(kinds)}"
+        elif isinstance(op, HideRegion) and option == "image" and name not in spec.input.images:
+            yield option, f"'{name}' is no input image, so nothing of it could be hidden"
 
 
 # ---------------------------------------------------------------------------------------- input
@@ -226,7 +232,7 @@ def _check_field_target(spec: TaskSpec, name: str) -> Found:
     fits: dict[str, tuple[FieldType, ...]] = {
         "max_items": ("boxes", "points", "keypoints"), "order": ("boxes", "points", "keypoints"),
         "sample": ("texts",), "decimals": ("number",), "value_range": ("depth", "number"),
-        "max_tokens": (*TEXT_LIKE, *LOCATIONS),
+        "max_tokens": (*TEXT_LIKE, *LOCATIONS), "palette": ("segmentation",),
     }  # fmt: skip
     for option, kinds in fits.items():
         if option in target.model_fields_set and kind not in kinds:
@@ -235,6 +241,8 @@ def _check_field_target(spec: TaskSpec, name: str) -> Found:
         yield ("target", "order"), "points have no size; choose given, left_to_right or random"
     if kind == "depth" and target.value_range is None:
         yield ("target", "value_range"), "depth needs the metres of black and white, e.g. [0, 10]"
+    if target.palette == "unified_io" and len(spec.fields[name].names or ()) > 4:
+        yield ("target", "palette"), "unified_io has four colours, so `names` may have four at most"
     if target.value_range is not None and target.value_range[0] >= target.value_range[1]:
         yield ("target", "value_range"), f"must ascend, not {list(target.value_range)}"
 
@@ -242,7 +250,7 @@ def _check_field_target(spec: TaskSpec, name: str) -> Found:
 def _check_template_target(spec: TaskSpec, text: str) -> Found:
     yield from _check_template(spec, text, ("target", "template"))
     modality, compiled = spec.modality, _compiled(text)
-    for option in ("max_items", "order", "sample", "decimals"):
+    for option in ("max_items", "order", "sample", "decimals", "palette"):
         if option in spec.target.model_fields_set:
             yield ("target", option), "goes with `field`, not with `template`"
     if modality in DENSE or modality == "texts":

@@ -189,6 +189,9 @@ class InputSpec(Strict):
     prompt: list[PromptSpec]
     eval_prompt: str | None = None
     """Default: the first prompt."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    """Longest prompt in text tokens, its end included; what is beyond is cut off. Default: what fits the
+    model."""
 
     @field_validator("prompt", mode="before", json_schema_input_type=str | list[str | PromptSpec])
     @classmethod
@@ -214,6 +217,9 @@ class TargetSpec(Strict):
     """Number: digits after the point."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in text tokens, EOS included; default: the set's decoder length."""
+    palette: Literal["spread", "unified_io"] = "spread"
+    """Segmentation: the colours of the classes. `unified_io` is for at most four instances, white, red,
+    green and blue, read back by the official rule."""
 
 
 class OptionsSpec(Strict):
@@ -271,7 +277,9 @@ class TaskSpec(Strict):
     tags: list[str] = []
     license: str | None = None
     citation: str | None = None
-    source: Source
+    source: Source | None = None
+    """Where rows come from. A task without it can be checked and prompted, but not trained or evaluated
+    on."""
     fields: dict[str, FieldSpec]
     preprocess: list[dict[str, dict[str, Any]]] = []
     """Ordered ops, each `name: {options}`."""

@@ -53,6 +53,8 @@ def _specimen(spec: TaskSpec, name: str, rng: np.random.Generator, size: Size) -
         case "text":
             return Text(word)
         case "texts":
+            if spec.options is not None and name == spec.options.field and spec.modality == "label":
+                word = names[0]  # an answer is among its options
             return Texts((word, f"other {name}"))
         case "label":
             return Label(word if choices else names[0])

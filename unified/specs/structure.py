@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -156,9 +156,13 @@ def _known_keys(model: Any, data: Any, key: Key) -> list[str]:
 
 def _member(annotation: Any, data: Any) -> Any:
     """The member of a union that `data` is meant to be: for sources by `type`, else the model."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     members = [m for m in get_args(annotation) if m is not type(None)]
     if get_origin(annotation) in (dict, list) or not members:
         return annotation
+    if len(members) == 1:
+        return _member(members[0], data)
     for member in members:
         tag = member.model_fields.get("type") if hasattr(member, "model_fields") else None
         if tag is not None and data.get("type") in get_args(tag.annotation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,13 @@ def has_labels(spec: TaskSpec) -> bool | None:
     """Whether each box or point of the answer has a label; None where a template decides."""
     name = spec.target.field
     return None if name is None else spec.fields[name].labels is not None
+
+
+def labels_are_optional(spec: TaskSpec) -> bool:
+    """Whether the answer is written by a template that is nothing but boxes or points: each may have a
+    label then, as in the official models."""
+    text = spec.target.template
+    return text is not None and re.fullmatch(r"\s*\{\{\s*\w+\s*\}\}\s*", text) is not None
 
 
 def joint_names(spec: TaskSpec) -> tuple[str, ...]:
@@ -64,6 +72,8 @@ def build_grammar(
         case "boxes" | "points":
             labelled = has_labels(spec)
             group = 4 if spec.modality == "boxes" else 2
+            if labels_are_optional(spec):
+                return automata.open_location_grammar(vocabulary, group=group)
             if labelled is None:
                 return automata.text_grammar(vocabulary, group=group)
             return automata.location_grammar(
@@ -104,7 +114,7 @@ def _read(
     match spec.modality:
         case "boxes" | "points":
             labelled = has_labels(spec)
-            if labelled is None:
+            if labelled is None and not labels_are_optional(spec):
                 labelled = any(isinstance(part, str) for part in parts)
             read = parsing.boxes if spec.modality == "boxes" else parsing.points
             return read(tokenizers, parts, size, labelled)

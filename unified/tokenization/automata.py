@@ -128,6 +128,17 @@ def location_grammar(
     return automaton.compile()
 
 
+def open_location_grammar(vocabulary: Vocabulary, *, group: int) -> Grammar:
+    """One or more items of `group` locations, each of which a label may follow."""
+    automaton = _Automaton(vocabulary)
+    locations = _locations(vocabulary)
+    state = automaton.chain(automaton.start, [locations] * group)
+    automaton.edge(state, _pieces(vocabulary), state)
+    automaton.chain(state, [locations] * group, state)
+    automaton.end(state)
+    return automaton.compile()
+
+
 def keypoint_grammar(
     vocabulary: Vocabulary, joints: int, marks: Sequence[Sequence[int]], at_most: int | None
 ) -> Grammar:

@@ -96,10 +96,13 @@ def items(tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, group: 
 
 
 def boxes(
-    tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool
+    tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool | None
 ) -> tuple[Boxes, bool]:
-    """Boxes, with labels if `labelled`; a box without a label is then left out."""
+    """Boxes, with labels if `labelled`; a box without a label is then left out. With None all are kept, with
+    labels (empty where there is none) if any has one."""
     read = items(tokenizers, parts, size, 4)
+    if labelled is None:
+        return Boxes(read.coordinates, read.labels if any(read.labels) else None), read.malformed
     if not labelled:
         return Boxes(read.coordinates), read.malformed or any(read.labels)
     kept = [i for i, label in enumerate(read.labels) if label]
@@ -108,10 +111,12 @@ def boxes(
 
 
 def points(
-    tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool
+    tokenizers: TokenizerSet, parts: Sequence[Segment], size: int, labelled: bool | None
 ) -> tuple[Points, bool]:
     """Points, as `boxes`."""
     read = items(tokenizers, parts, size, 2)
+    if labelled is None:
+        return Points(read.coordinates, read.labels if any(read.labels) else None), read.malformed
     if not labelled:
         return Points(read.coordinates), read.malformed or any(read.labels)
     kept = [i for i, label in enumerate(read.labels) if label]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from unified.values.dense import to_image
+from unified.values.dense import Scheme, to_image
 from unified.values.geometry import Geometry
 from unified.values.types import DenseValue, Depth, Image, Normals
 
@@ -16,18 +16,23 @@ def input_pixels(image: Image, geometry: Geometry) -> npt.NDArray[np.float32]:
 
 
 def target_pixels(
-    value: DenseValue, geometry: Geometry, value_range: tuple[float, float] | None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    value: DenseValue,
+    geometry: Geometry,
+    value_range: tuple[float, float] | None,
+    scheme: Scheme = "spread",
+) -> tuple[npt.NDArray[np.uint8 | np.float32], npt.NDArray[np.bool_]]:
     """A dense value as the image tokenizer sees it, and which of those pixels mean something.
 
-    Returns (side, side, 3) uint8 and (side, side) bool: False on padding and where depth or normals
-    were not measured.
+    Returns (side, side, 3), uint8 but for images that had to be resized, which are float32 0..255, and
+    (side, side) bool: False on padding and where depth or normals were not measured.
     """
+    if isinstance(value, Image) and not geometry.copies:
+        return geometry.resample(value.pixels), geometry.valid_mask()
     moved = geometry.apply(value)
     known = geometry.valid_mask()
     if isinstance(moved, (Depth, Normals)) and moved.valid is not None:
         known = known & moved.valid
-    return to_image(moved, value_range=value_range).pixels, known
+    return to_image(moved, value_range=value_range, scheme=scheme).pixels, known
 
 
 def grid_mask(pixels: npt.NDArray[np.bool_], cell: int) -> npt.NDArray[np.bool_]:

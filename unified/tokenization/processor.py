@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ from unified.specs.example import BadRow, Example, Rendered
 from unified.specs.task import LoadedTask
 from unified.tokenization import parsing
 from unified.tokenization.answers import build_grammar, class_names, is_dense, joint_tokens, read_answer
+from unified.tokenization.frames import LocationFrame
 from unified.tokenization.grammar import Grammar
 from unified.tokenization.pixels import cell_any, grid_mask, input_pixels, target_pixels
 from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.values.dense import from_image
+from unified.values.geometry import Geometry
 from unified.values.types import Boxes, DenseValue, Image, Keypoints, Points, Value
 
 Ids = npt.NDArray[np.int64]
@@ -31,7 +33,7 @@ class Encoded:
     input_ids: (Lt,) int64 prompt with its end token; `truncated` of its ids were cut off before it.
     images: (M, S, S, 3) float32 0..255, padding 0; patch_mask: (M, Np) bool, False on padding.
     target_ids: (Td,) int64 answer with its end token, for a dense answer just that.
-    target_image: (S2, S2, 3) uint8 pixels of a dense answer, or None; target_code_mask: (Ni,) bool, the
+    target_image: (S2, S2, 3) pixels of a dense answer, uint8 or float32 0..255, or None; target_code_mask: (Ni,) bool, the
     codes that count.
     """
 
@@ -42,7 +44,7 @@ class Encoded:
     images: npt.NDArray[np.float32]
     patch_mask: npt.NDArray[np.bool_]
     target_ids: Ids
-    target_image: npt.NDArray[np.uint8] | None
+    target_image: npt.NDArray[np.uint8 | np.float32] | None
     target_code_mask: npt.NDArray[np.bool_] | None
     truncated: int = 0
 
@@ -96,13 +98,14 @@ class Processor:
         A prompt that is too long loses its end; BadRow for a target that is too long.
         """
         vocabulary = self.tokenizers.vocabulary
-        prompt = self.text_ids(example.prompt)
-        room = self.max_input_length - 1
+        frame = next(iter(example.geometries), None)
+        prompt = self.text_ids(example.prompt, frame)
+        room = min(task.spec.input.max_tokens or self.max_input_length, self.max_input_length) - 1
         images, patch_mask = self._images(example)
         target: list[int] = []
         pixels = code_mask = None
         if isinstance(example.target, tuple):
-            target = self.text_ids(example.target)
+            target = self.text_ids(example.target, frame)
             limit = self.max_text_tokens(task)
             if len(target) + 1 > limit:
                 raise BadRow(f"the target has {len(target) + 1} tokens, more than the {limit} that fit")
@@ -121,21 +124,27 @@ class Processor:
             truncated=max(0, len(prompt) - room),
         )
 
-    def text_ids(self, rendered: Rendered) -> list[int]:
-        """Ids of a rendered prompt or answer without an end token; spatial values are in the model frame."""
+    def text_ids(self, rendered: Rendered, geometry: Geometry | None = None) -> list[int]:
+        """Ids of a rendered prompt or answer without an end token; spatial values are in the model frame,
+        into which `geometry` moves the example's first image."""
         ids: list[int] = []
+        frame = LocationFrame.of(self.tokenizers.locations, self.image_size, geometry)
+
+        def located(pairs: npt.NDArray[np.float64]) -> list[int]:
+            return self.tokenizers.locations.encode(frame.from_model(pairs), frame.side).ravel().tolist()
+
         for part in rendered:
             match part:
                 case str():
                     ids += self._encode_text(part)
                 case Boxes():
-                    ids += self.tokenizers.locations.encode(part.xyxy, self.image_size).ravel().tolist()
+                    ids += located(part.xyxy)
                 case Points():
-                    ids += self.tokenizers.locations.encode(part.xy, self.image_size).ravel().tolist()
+                    ids += located(part.xy)
                 case Keypoints():
                     if not part.visibility.any(axis=1).all():
                         raise BadRow("a figure has no joint in the frame")
-                    ids += joint_tokens(self.tokenizers, part, self.image_size)
+                    ids += joint_tokens(self.tokenizers, replace(part, xy=frame.from_model(part.xy)), frame.side)
                 case _:
                     raise TypeError(f"{type(part).__name__} cannot stand in text")
         return ids
@@ -154,14 +163,20 @@ class Processor:
         mask = np.empty((len(example.images), grid * grid), dtype=bool)
         for i, (image, geometry) in enumerate(zip(example.images, example.geometries, strict=True)):
             images[i] = input_pixels(image, geometry)
-            mask[i] = grid_mask(geometry.valid_mask(), self.patch_size)
+            seen = geometry.valid_mask()
+            if example.hidden and (boxes := example.hidden[i]) is not None:
+                frame = LocationFrame.of(self.tokenizers.locations, side, geometry)
+                for x1, y1, x2, y2 in frame.pixels(boxes.xyxy):
+                    seen[y1:y2, x1:x2] = False
+            mask[i] = grid_mask(seen, self.patch_size)
         return images, mask
 
     def _dense_target(
         self, value: DenseValue, example: Example, task: LoadedTask
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    ) -> tuple[npt.NDArray[np.uint8 | np.float32], npt.NDArray[np.bool_]]:
         assert example.target_geometry is not None
-        pixels, known = target_pixels(value, example.target_geometry, task.spec.target.value_range)
+        spec = task.spec.target
+        pixels, known = target_pixels(value, example.target_geometry, spec.value_range, spec.palette)
         inside = grid_mask(example.target_geometry.valid_mask(), self._cell)
         return pixels, inside & cell_any(known, self._cell)
 
@@ -213,9 +228,13 @@ class Processor:
         """
         if is_dense(task):
             return self._decode_dense(task, codes, example)
-        value, malformed = read_answer(self.tokenizers, task, ids, self.image_size)
+        frame = LocationFrame.of(
+            self.tokenizers.locations, self.image_size, next(iter(example.geometries), None)
+        )
+        value, malformed = read_answer(self.tokenizers, task, ids, frame.side)
         if not example.geometries:
             return value, malformed
+        value = frame.to_model(value)
         spec = task.spec
         frame = spec.frame_of(spec.target.field) if spec.target.field else None
         index = spec.input.images.index(frame) if frame in spec.input.images else 0
@@ -242,6 +261,7 @@ class Processor:
             kind,  # type: ignore[arg-type]  # is_dense(task) says that it is a dense type
             value_range=spec.target.value_range,
             names=class_names(spec) if kind == "segmentation" else None,
+            scheme=spec.target.palette,
         )
         if example.target_geometry is not None:
             value = example.target_geometry.inverse().apply(value)

@@ -92,11 +92,9 @@ def collect_images(config: ImageTrainingConfig, split: str = "train") -> npt.NDA
             continue
         if dense:
             assert not isinstance(example.target, tuple) and example.target_geometry is not None
-            pool.append(
-                target_pixels(example.target, example.target_geometry, task.spec.target.value_range)[0]
-            )
+            pixels = target_pixels(example.target, example.target_geometry, task.spec.target.value_range)[0]
         else:
             pick = int(rng.integers(len(example.images)))
             pixels = input_pixels(example.images[pick], example.geometries[pick])
-            pool.append((pixels + 0.5).clip(0, 255).astype(np.uint8))
+        pool.append((pixels + 0.5).clip(0, 255).astype(np.uint8))
     return np.stack(pool)

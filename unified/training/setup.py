@@ -39,7 +39,7 @@ def load_tasks(config: RunConfig) -> LoadedMixture:
 
 
 def _tagged(tag: str) -> list[LoadedTask]:
-    tasks = [load_task(path) for path in list_tasks()]
+    tasks = [task for path in list_tasks() if (task := load_task(path)).spec.source is not None]
     known = sorted({t for task in tasks for t in task.spec.tags})
     if tag not in known:
         raise UserError(f"tasks: no task has the tag '{tag}'{did_you_mean(tag, known)}")
@@ -62,9 +62,9 @@ def check_evaluation(config: RunConfig, tasks: list[LoadedTask]) -> None:
     split = config.eval.split
     if not config.eval.at_end and not config.eval.every_steps:
         return
-    chosen = [task for task in tasks if split in task.spec.source.splits]
+    chosen = [task for task in tasks if task.spec.source and split in task.spec.source.splits]
     if not chosen:
-        known = sorted({name for task in tasks for name in task.spec.source.splits})
+        known = sorted({name for task in tasks if task.spec.source for name in task.spec.source.splits})
         hint = did_you_mean(split, known) or f"; there are {', '.join(known)}"
         raise UserError(f"eval.split: no task has a split '{split}'{hint}")
     for task in chosen:

@@ -13,19 +13,23 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from unified.values.instances import INSTANCE_COLOURS, instances
 from unified.values.types import DenseValue, Depth, Image, Mask, Normals, Segmentation
 
 MAX_CLASSES = 255
 """The most classes, background aside, that have a colour."""
 
 DenseType = Literal["image", "mask", "segmentation", "depth", "normals"]
+Scheme = Literal["spread", "unified_io"]
 
 
-def to_image(value: DenseValue, *, value_range: tuple[float, float] | None = None) -> Image:
+def to_image(
+    value: DenseValue, *, value_range: tuple[float, float] | None = None, scheme: Scheme = "spread"
+) -> Image:
     """The picture of a dense value, of the same size.
 
     `value_range`: metres that become black and white, for depth only; what lies outside is clipped.
-    Invalid depth and normals are black. Raises ValueError for depth without a range and for class
+    `scheme`: which `colours` a segmentation has. Invalid depth and normals are black. Raises ValueError for depth without a range and for class
     numbers without a name.
     """
     match value:
@@ -38,7 +42,7 @@ def to_image(value: DenseValue, *, value_range: tuple[float, float] | None = Non
                 raise ValueError(
                     f"segmentation has classes outside 0..{len(value.names)}, its names' numbers"
                 )
-            return Image(palette(len(value.names))[value.classes])
+            return Image(colours(scheme, len(value.names))[value.classes])
         case Depth():
             low, high = _range(value_range)
             grey = _to_bytes((value.metres - low) / (high - low))
@@ -55,12 +59,13 @@ def from_image(
     *,
     value_range: tuple[float, float] | None = None,
     names: Sequence[str] | None = None,
+    scheme: Scheme = "spread",
 ) -> DenseValue:
     """The dense value of type `like` that an image shows; the inverse of `to_image`.
 
     Lenient with what an image tokenizer blurs: a mask is what is lighter than middle grey, depth
-    the mean of the channels, a class the nearest colour of the palette of `names`, a normal is
-    brought to unit length. Raises ValueError where depth has no range or a segmentation no names.
+    the mean of the channels, a class the nearest colour of the palette of `names` (or what `instances`
+    says, in the scheme `unified_io`), a normal is brought to unit length. Raises ValueError where depth has no range or a segmentation no names.
     """
     match like:
         case "image":
@@ -70,7 +75,10 @@ def from_image(
         case "segmentation":
             if names is None:
                 raise ValueError("a segmentation needs the names of its classes")
-            return Segmentation(_nearest_colour(image.pixels, palette(len(names))), tuple(names))
+            if scheme == "unified_io":
+                numbers = instances(image)
+                return Segmentation(np.where(numbers <= len(names), numbers, 0), tuple(names))
+            return Segmentation(_nearest_colour(image.pixels, colours(scheme, len(names))), tuple(names))
         case "depth":
             low, high = _range(value_range)
             return Depth(low + image.pixels.mean(axis=2) / 255.0 * (high - low))
@@ -78,6 +86,16 @@ def from_image(
             vectors = image.pixels / 127.5 - 1.0  # never zero: 255 is odd
             return Normals(vectors / np.linalg.norm(vectors, axis=2, keepdims=True))
     raise ValueError(f"'{like}' is not a dense type")
+
+
+def colours(scheme: Scheme, classes: int) -> npt.NDArray[np.uint8]:
+    """(classes + 1, 3) RGB of a scheme: row 0 is black for the background, row i the colour of class i.
+    Raises ValueError for more classes than it has colours."""
+    if scheme == "spread":
+        return palette(classes)
+    if classes >= len(INSTANCE_COLOURS):
+        raise ValueError(f"the palette {scheme} has {len(INSTANCE_COLOURS) - 1} colours, not {classes}")
+    return INSTANCE_COLOURS[: classes + 1]
 
 
 def palette(classes: int) -> npt.NDArray[np.uint8]:

@@ -163,6 +163,11 @@ class Geometry:
         snapped = [round(v) if abs(v - round(v)) < EDGE else v for v in (min(xa, xb), ya, max(xa, xb), yb)]
         return Rect(*(float(v) for v in snapped))
 
+    @property
+    def copies(self) -> bool:
+        """Whether each pixel that shows the source is one of its pixels."""
+        return all(axis.copies for axis in self._axes)
+
     # --- pixels ---------------------------------------------------------------------------------
 
     @cached_property
