@@ -35,7 +35,7 @@ def open_source(task: LoadedTask, split: str) -> RowSource | RowStream:
     """
     if task.spec.source is None:
         raise UserError(
-            f"{task.path}: '{task.name}' has no `source`, so it can be prompted, but not trained or evaluated on"
+            f"{task.path}: '{task.name}' has no `source`: it can be prompted, but not trained or evaluated on"
         )
     splits = task.spec.source.splits
     if split not in splits:

@@ -33,8 +33,8 @@ class Encoded:
     input_ids: (Lt,) int64 prompt with its end token; `truncated` of its ids were cut off before it.
     images: (M, S, S, 3) float32 0..255, padding 0; patch_mask: (M, Np) bool, False on padding.
     target_ids: (Td,) int64 answer with its end token, for a dense answer just that.
-    target_image: (S2, S2, 3) pixels of a dense answer, uint8 or float32 0..255, or None; target_code_mask: (Ni,) bool, the
-    codes that count.
+    target_image: (S2, S2, 3) pixels of a dense answer, uint8 or float32 0..255, or None; target_code_mask:
+    (Ni,) bool, the codes that count.
     """
 
     task: str
@@ -144,7 +144,8 @@ class Processor:
                 case Keypoints():
                     if not part.visibility.any(axis=1).all():
                         raise BadRow("a figure has no joint in the frame")
-                    ids += joint_tokens(self.tokenizers, replace(part, xy=frame.from_model(part.xy)), frame.side)
+                    joints = replace(part, xy=frame.from_model(part.xy))
+                    ids += joint_tokens(self.tokenizers, joints, frame.side)
                 case _:
                     raise TypeError(f"{type(part).__name__} cannot stand in text")
         return ids
@@ -228,13 +229,13 @@ class Processor:
         """
         if is_dense(task):
             return self._decode_dense(task, codes, example)
-        frame = LocationFrame.of(
+        square = LocationFrame.of(
             self.tokenizers.locations, self.image_size, next(iter(example.geometries), None)
         )
-        value, malformed = read_answer(self.tokenizers, task, ids, frame.side)
+        value, malformed = read_answer(self.tokenizers, task, ids, square.side)
         if not example.geometries:
             return value, malformed
-        value = frame.to_model(value)
+        value = square.to_model(value)
         spec = task.spec
         frame = spec.frame_of(spec.target.field) if spec.target.field else None
         index = spec.input.images.index(frame) if frame in spec.input.images else 0

@@ -29,8 +29,8 @@ def to_image(
     """The picture of a dense value, of the same size.
 
     `value_range`: metres that become black and white, for depth only; what lies outside is clipped.
-    `scheme`: which `colours` a segmentation has. Invalid depth and normals are black. Raises ValueError for depth without a range and for class
-    numbers without a name.
+    `scheme`: which `colours` a segmentation has. Invalid depth and normals are black. Raises ValueError for
+    depth without a range, and for class numbers without a name or a colour.
     """
     match value:
         case Image():
@@ -65,7 +65,8 @@ def from_image(
 
     Lenient with what an image tokenizer blurs: a mask is what is lighter than middle grey, depth
     the mean of the channels, a class the nearest colour of the palette of `names` (or what `instances`
-    says, in the scheme `unified_io`), a normal is brought to unit length. Raises ValueError where depth has no range or a segmentation no names.
+    says, in the scheme `unified_io`), a normal is brought to unit length. Raises ValueError where depth
+    has no range or a segmentation no names.
     """
     match like:
         case "image":
