@@ -134,6 +134,8 @@ def test_an_export_replaces_the_one_before(exported, config, tokenizers):
     export(model.state_dict(), model, tokenizers, tasks, done, step=7, command=["train.py", "a b"])
     assert sorted(p.name for p in exported.iterdir()) == ["model"]
     assert not (exported / "model" / "left_over").exists()
+    modes = {file.stat().st_mode for file in (exported / "model").glob("*.*")}
+    assert len(modes) == 1  # others may read the weights if they may read the rest
     index = json.loads((exported / "model/tasks/index.json").read_text())
     assert list(index) == ["toybox_vqa_count"]
     card = (exported / "model/README.md").read_text()

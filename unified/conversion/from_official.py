@@ -24,7 +24,7 @@ from unified.conversion.architecture import Architecture, Shape, from_shapes, of
 from unified.conversion.card import model_card
 from unified.conversion.flax_msgpack import Leaf, dtype_name, read
 from unified.errors import UserError
-from unified.evaluation.model_folder import write_tasks
+from unified.evaluation.model_folder import share_weights, write_tasks
 from unified.model.modeling import UnifiedModel
 from unified.model.official import INERT, official_key, to_ours
 from unified.specs.load import LoadedTask, list_tasks, load_task, to_yaml
@@ -105,8 +105,7 @@ def _write(
     tasks = unified_io_tasks() if tokenizers else []
     write_tasks(folder / "tasks", tasks)
     _write_weights(folder, of, weight, shard_bytes)
-    for file in folder.rglob("*.safetensors"):  # which safetensors makes for their owner alone
-        file.chmod((folder / "config.json").stat().st_mode)
+    share_weights(folder)
     digest = _sha256(source)
     card = model_card(of, source, digest, command, tokenizers, tasks, _numbers(of.manifest))
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -28,6 +28,10 @@ HISTORY = "history.json"
 """File of a model folder: the runs that made the weights, the first one first, each with its `command`."""
 
 
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Names of the types that a model runs in -> torch's."""
+
+
 @dataclass(frozen=True)
 class ModelFolder:
     """What a model folder holds. `trained`: False where it has a configuration but no weights."""
@@ -65,28 +69,51 @@ def find_model_folder(name_or_path: str | Path) -> Path:
     )
 
 
-def load_model_folder(name_or_path: str | Path, device: str | None = None) -> ModelFolder:
+def load_model_folder(
+    name_or_path: str | Path,
+    device: str | None = None,
+    *,
+    dtype: str = "fp32",
+    device_map: Any = None,
+    strict: bool = False,
+    **loading: Any,
+) -> ModelFolder:
     """Everything that a model folder holds, the model in evaluation mode on `device` (default: an
-    accelerator if there is one)."""
+    accelerator if there is one).
+
+    dtype: of the weights and the computation, one of `DTYPES`. device_map: instead of `device`, how accelerate
+    spreads a big model over devices, memory and disk (`auto`, or as `from_pretrained` takes it, like the
+    further keywords `max_memory` and `offload_folder`). strict: the processor has the quirks of the official
+    code.
+    """
+    import torch
+
     from unified.model.modeling import UnifiedModel
     from unified.tokenization.tokenizer_set import TokenizerSet
 
     folder = find_model_folder(name_or_path)
-    where = _device(device)
+    if dtype not in DTYPES:
+        raise UserError(f"dtype '{dtype}': no such type{did_you_mean(dtype, DTYPES)}; there are {', '.join(DTYPES)}")
+    if device_map is not None and device is not None:
+        raise UserError(f"device '{device}' and device_map '{device_map}' are both given; leave one out")
+    if loading and device_map is None:
+        raise UserError(f"{', '.join(loading)}: only together with device_map")
+    where = None if device_map is not None else _device(device)
     config = read_config(folder)
     tokenizers = TokenizerSet.load(folder / "tokenizer") if (folder / "tokenizer").is_dir() else None
     if tokenizers is None:
         raise UserError(f"{folder}: carries no tokenizer set (a folder tokenizer/); export the run again")
     trained = any(folder.glob("*.safetensors"))
     if trained:
-        model: Any = read_weights(folder, config)
+        model: Any = read_weights(folder, config, dtype=dtype, device_map=device_map, **loading)
     else:
         logger.warning(
             "%s: NO WEIGHTS. The model is RANDOMLY INITIALISED and its answers mean nothing.", folder
         )
-        model = UnifiedModel(config)
-    processor = build_processor(config, tokenizers)
-    return ModelFolder(folder, model.to(where).eval(), processor, read_tasks(folder), trained)
+        model = UnifiedModel(config).to(getattr(torch, DTYPES[dtype]))
+    processor = build_processor(config, tokenizers, strict=strict)
+    model = model if where is None else model.to(where)
+    return ModelFolder(folder, model.eval(), processor, read_tasks(folder), trained)
 
 
 def read_config(folder: Path) -> UnifiedConfig:
@@ -104,8 +131,10 @@ def read_config(folder: Path) -> UnifiedConfig:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
 
 
-def read_weights(folder: Path, config: UnifiedConfig) -> UnifiedModel:
-    """The model of a folder, float32, on the CPU. Raises UserError where its weights are damaged or not those
+def read_weights(
+    folder: Path, config: UnifiedConfig, *, dtype: str = "fp32", device_map: Any = None, **loading: Any
+) -> UnifiedModel:
+    """The model of a folder, on the CPU unless there is a `device_map`. Raises UserError where its weights are damaged or not those
     of `config`."""
     import torch
     import transformers
@@ -119,7 +148,12 @@ def read_weights(folder: Path, config: UnifiedConfig) -> UnifiedModel:
     log.set_verbosity_error()  # what is amiss is one error here, not a table beside it
     try:
         return UnifiedModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+            folder,
+            config=config,
+            dtype=getattr(torch, DTYPES[dtype]),
+            device_map=device_map,
+            ignore_mismatched_sizes=True,
+            **loading,
         )
     except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         why = f"cannot be loaded ({str(error).splitlines()[0]}); copy them again, or export the run again"
@@ -128,13 +162,15 @@ def read_weights(folder: Path, config: UnifiedConfig) -> UnifiedModel:
         log.set_verbosity(verbosity)
 
 
-def build_processor(config: UnifiedConfig, tokenizers: TokenizerSet) -> Processor:
+def build_processor(config: UnifiedConfig, tokenizers: TokenizerSet, *, strict: bool = False) -> Processor:
     """The processor of a model: its image sizes and text lengths, and the vocabulary of a tokenizer set.
 
-    Raises UserError where the set is not the model's, or padded texts would outgrow its positions.
+    strict: with the quirks of the official code (see `unified.tokenization.quirks`). Raises UserError where
+    the set is not the model's or has no strict mode, or padded texts would outgrow its positions.
     """
     from unified.data.collate import LENGTH_MULTIPLE
     from unified.tokenization.processor import Processor
+    from unified.tokenization.quirks import quirks_of
 
     for name in ("encoder_max_text_length", "decoder_max_text_length"):
         if getattr(config, name) % LENGTH_MULTIPLE:
@@ -156,6 +192,7 @@ def build_processor(config: UnifiedConfig, tokenizers: TokenizerSet) -> Processo
         target_size=config.target_grid * tokenizers.code_cell,
         max_input_length=config.encoder_max_text_length,
         max_target_length=config.decoder_max_text_length,
+        quirks=quirks_of(tokenizers, strict),
     )
 
 
@@ -191,6 +228,13 @@ def read_tasks(folder: Path) -> dict[str, LoadedTask]:
         why = " ".join(str(error).split("\n")[:3])
         raise UserError(f"{index.parent}: its tasks cannot be read ({why}); export the run again") from None
     return tasks
+
+
+def share_weights(folder: Path) -> None:
+    """Makes the weights in `folder` as readable as its `config.json`; safetensors writes them for their owner
+    alone."""
+    for file in folder.rglob("*.safetensors"):
+        file.chmod((folder / "config.json").stat().st_mode)
 
 
 def write_tasks(folder: Path, tasks: Iterable[LoadedTask]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import transformers
 from torch import Tensor
 
-from unified.evaluation.model_folder import HISTORY, find_model_folder, write_tasks
+from unified.evaluation.model_folder import HISTORY, find_model_folder, share_weights, write_tasks
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.specs.load import LoadedTask, to_yaml
@@ -46,6 +46,7 @@ def export(
     size = sum(weight.numel() for weight in weights.values())
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(work, state_dict=weights)
+    share_weights(work)
     tokenizers.save(work / TOKENIZER)
     write_tasks(work / "tasks", tasks)
     (work / "run.yaml").write_text(to_yaml(config.model_dump(mode="json")))
