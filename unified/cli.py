@@ -215,7 +215,7 @@ def prompt(args: argparse.Namespace) -> int:
 
     if args.out:
         check_writable(args.out)  # before the model is loaded and asked
-    pipe = pipeline(args.model)
+    pipe = pipeline(args.model, args.device, dtype=args.dtype, strict=args.strict)
     if args.task:
         result = pipe.ask(args.task, args.image, fields)
     else:
@@ -397,6 +397,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--out", help="file for the answer: drawn over the image, the image itself, or .json")
     p.add_argument("--json", action="store_true", help="print the typed answer as JSON")
+    p.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: an accelerator if there is one)")
+    p.add_argument(
+        "--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="number type (default: %(default)s)"
+    )
+    p.add_argument(
+        "--strict", action="store_true", help="answer as the official Unified-IO code, quirks included"
+    )
 
     p = _command(
         commands,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 
 from unified.model import SIZES, UnifiedConfig, UnifiedModel
 from unified.model.official import IMAGE_TOKENIZER, INERT, official_key, official_shape
@@ -205,3 +205,70 @@ def test_toy_is_small():
         model = UnifiedModel(UnifiedConfig.of_size("toy"))
     assert 2e6 < sum(p.numel() for p in model.parameters()) < 3e6
     assert set(SIZES) == {"toy", *TOTALS}
+
+
+# ---------------------------------------------------------------- images of another size
+
+
+@torch.no_grad()
+def test_images_of_another_size():
+    """256 x 256 pixels for a model of 384: its table of positions is resized."""
+    given = golden.inputs()["case5"]
+    out = golden.model().encode(
+        input_ids=torch.from_numpy(given["text_encoder_inputs"]).long(),
+        images=torch.from_numpy(given["image_encoder_inputs"])[:, None],
+    )
+    assert out.segments.all()
+    close(out.last_hidden_state, REFERENCE["case5/encoded"])
+
+
+# ---------------------------------------------------------------- sampled texts
+
+
+@torch.no_grad()
+def test_scores_of_nucleus_samples():
+    """Their random keys are not torch's, so their own samples are scored under the same cut: the smallest
+    set of likeliest ids that reaches 0.9."""
+    model, nucleus = golden.model(), TopPLogitsWarper(0.9)
+    tokens = torch.from_numpy(REFERENCE["case9/text_tokens"]).long().flatten(0, 1)
+    encoded = model.encode(**golden.encoder_inputs("case6"))
+    for name, value in encoded.items():
+        encoded[name] = value.repeat_interleave(2, 0)
+    sequence = F.pad(tokens[:, :-1], (1, 0))
+    logits = model(encoder_outputs=encoded, decoder_input_ids=with_image_start(model, sequence)).logits
+    logp = torch.stack([nucleus(tokens, step).log_softmax(-1) for step in logits.unbind(1)], 1)
+    close(logp.gather(2, tokens[..., None])[..., 0].sum(1).view(2, 2), REFERENCE["case9/scores"], 1e-3)
+
+
+# ---------------------------------------------------------------- ranking of images
+
+
+@pytest.mark.parametrize("max_rows", [1, 64])
+@torch.no_grad()
+def test_ranking_of_images(max_rows):
+    """Against each image by itself, teacher-forced."""
+    model, inputs = golden.model(), golden.encoder_inputs("case6")
+    codes = torch.randint(0, golden.CODES, (2, 3, 256), generator=torch.Generator().manual_seed(0))
+    mask = torch.from_numpy(golden.inputs()["case13"]["output_options_masks"]).bool()[None].repeat(2, 1, 1)
+    mask[1, 2] = False
+    scores = model.rank_images(codes, mask, max_rows=max_rows, **inputs)
+    raw = model.rank_images(codes, mask, max_rows=max_rows, raw_context=True, **inputs)
+    end = torch.ones(2, 1, dtype=torch.long)
+    for n in range(3):
+        one, seen = codes[:, n : n + 1], mask[:, n : n + 1]
+        out = model(**inputs, target_ids=end, target_codes=one, target_code_mask=seen)
+        picked = out.image_logits.log_softmax(-1).gather(1, one[seen][:, None])[:, 0]
+        wanted = torch.zeros(seen.shape).masked_scatter(seen, picked).sum((1, 2))
+        if n == 2:
+            assert scores[1, n] == raw[1, n] == -torch.inf
+        there = seen.any(2)[:, 0]
+        close(scores[:, n][there], wanted[there], 1e-3)
+        # the reference's mistake: the same targets after inputs without the offset
+        encoded = model.encode(**inputs)
+        sequence = F.pad(one[:, 0, :-1], (2, 0))
+        sequence[:, 1] = model.config.image_start_id
+        if seen.all():
+            logits = model(encoder_outputs=encoded, decoder_input_ids=sequence).logits[:, 1:, golden.VOCAB :]
+            picked = logits.log_softmax(-1).gather(2, one[:, 0, :, None])[..., 0]
+            close(raw[:, n], picked.sum(1), 1e-3)
+            assert (raw[:, n] - scores[:, n]).abs().min() > 0.1

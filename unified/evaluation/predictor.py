@@ -14,9 +14,10 @@ from unified.data.collate import collate
 from unified.specs.example import Example
 from unified.specs.load import LoadedTask
 from unified.tokenization.grammar import GrammarProcessor
-from unified.tokenization.pixels import target_pixels
+from unified.tokenization.pixels import grid_mask, target_pixels
 from unified.tokenization.processor import Encoded, Processor
-from unified.values.types import DENSE_TYPES, Value
+from unified.values.geometry import Geometry
+from unified.values.types import DENSE_TYPES, Image, Value
 
 if TYPE_CHECKING:
     from unified.model.modeling import UnifiedModel
@@ -27,7 +28,8 @@ ENCODER_INPUTS = ("input_ids", "images", "patch_mask", "image_segments")
 @dataclass(frozen=True)
 class Prediction:
     """An answer in the source frame. `ids`: what was generated, without start and end; `malformed`: it was no
-    whole answer of its kind. `score`: log-probability of a ranked option."""
+    whole answer of its kind. `score`: log-probability of a ranked option, or of a text that was not sampled if
+    scores were asked for."""
 
     value: Value
     malformed: bool = False
@@ -48,17 +50,19 @@ class Predictor:
         examples: Sequence[Example],
         *,
         seed: int = 0,
+        scores: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[Prediction]:
         """One prediction an example, in order. The true answers in the examples are not looked at. `seed` is
-        that of sampled generation; `on_progress` is told how many are done."""
+        that of sampled generation; `scores` asks for those of written texts and places, too (one more pass of
+        the decoder); `on_progress` is told how many are done."""
         torch.manual_seed(seed)
         # The answer is unknown when a model is asked, so it does not reach the encoding either.
         asked = [replace(example, target=()) for example in examples]
         encoded = [self.processor.encode(example, task) for example in asked]
         out: dict[int, Prediction] = {}
         for rows in self._batches(encoded):
-            answers = self._answer(task, [asked[i] for i in rows], [encoded[i] for i in rows])
+            answers = self._answer(task, [asked[i] for i in rows], [encoded[i] for i in rows], scores)
             out |= dict(zip(rows, answers, strict=True))
             if on_progress is not None:
                 on_progress(len(out))
@@ -70,15 +74,43 @@ class Predictor:
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
 
+    @torch.inference_mode()
+    def rank(
+        self, task: LoadedTask, example: Example, options: Sequence[str] | Sequence[Image]
+    ) -> list[float]:
+        """The log-probability of each of the given answers to an example, all texts or all images. Of an image
+        that is not square, the codes of its padding do not count."""
+        asked = replace(example, target=())
+        memory = self.model.encode(**self._inputs([self.processor.encode(asked, task)]))
+        texts = [option for option in options if isinstance(option, str)]
+        if len(texts) == len(options):
+            return self._score_texts([self._option_ids(texts)], memory)[0].tolist()
+        pixels, masks = [], []
+        for image in (option for option in options if isinstance(option, Image)):
+            geometry = Geometry.resize_pad(image.size, self.processor.target_size)
+            made, known = target_pixels(image, geometry, None)
+            pixels.append(made.astype(np.float32))
+            masks.append(grid_mask(known, self.processor.tokenizers.code_cell))
+        tokenizer = self._image_tokenizer()
+        batches = torch.from_numpy(np.stack(pixels)).split(self.batch_size)
+        codes = torch.cat([tokenizer.encode(batch.to(self.model.device)) for batch in batches])
+        scores = self.model.rank_images(
+            codes[None],
+            torch.from_numpy(np.stack(masks)).to(codes.device)[None],
+            encoder_outputs=memory,
+            raw_context=self.processor.quirks.raw_image_context,
+        )
+        return scores[0].tolist()
+
     def _answer(
-        self, task: LoadedTask, examples: Sequence[Example], encoded: Sequence[Encoded]
+        self, task: LoadedTask, examples: Sequence[Example], encoded: Sequence[Encoded], scores: bool
     ) -> list[Prediction]:
         memory = self.model.encode(**self._inputs(encoded))
         if task.spec.modality in DENSE_TYPES:
             return self._paint(task, examples, memory)
         if task.spec.options is not None and task.spec.options.decode == "rank":
             return self._rank(task, examples, memory)
-        return self._write(task, examples, memory)
+        return self._write(task, examples, memory, scores)
 
     def _inputs(self, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
         inputs = collate(encoded).to(self.model.device).inputs
@@ -94,40 +126,70 @@ class Predictor:
 
     # ------------------------------------------------------------------ text and locations
 
-    def _write(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
+    def _write(
+        self, task: LoadedTask, examples: Sequence[Example], memory: Any, scores: bool
+    ) -> list[Prediction]:
         """Generation of text and locations."""
-        spec = task.spec
+        spec, quirks = task.spec, self.processor.quirks
         processors = []
-        if spec.generation.constrain:
+        if spec.generation.constrain and not quirks.unconstrained:
             grammars = [self.processor.grammar(task, example) for example in examples]
             processors = [GrammarProcessor(grammars)]
         most = self.processor.max_text_tokens(task)
         out = self.model.generate(
-            encoder_outputs=memory, max_new_tokens=most, logits_processor=processors, **_knobs(task)
-        )
+            encoder_outputs=memory, max_new_tokens=most, logits_processor=processors, **_knobs(task),
+            **({"eos_token_id": None} if quirks.scores_run_on else {}),
+        )  # fmt: skip
+        told: list[float | None] = [None] * len(examples)
+        if scores and not spec.generation.do_sample:
+            told = list(self._written_scores(out, memory))
         eos = self.processor.tokenizers.vocabulary.eos_id
         predictions = []
-        for row, example in zip(out[:, 1:].tolist(), examples, strict=True):
+        for row, example, score in zip(out[:, 1:].tolist(), examples, told, strict=True):
             ids = row[: row.index(eos)] if eos in row else row
-            predictions.append(self._read(task, ids, None, example))
+            predictions.append(replace(self._read(task, ids, None, example), score=score))
         return predictions
+
+    def _written_scores(self, sequences: Tensor, memory: Any) -> list[float]:
+        """Summed log-probabilities of generated sequences (B, L), up to their end; in strict mode of all of
+        their ids, and of the best first code of an image after them."""
+        config, targets = self.model.config, sequences[:, 1:]
+        inputs = sequences[:, :-1]
+        run_on = self.processor.quirks.scores_run_on
+        if run_on:
+            inputs = torch.nn.functional.pad(inputs, (0, 1), value=config.image_start_id)
+        logits = self.model(encoder_outputs=memory, decoder_input_ids=inputs).logits.float().log_softmax(-1)
+        picked = logits[:, : targets.shape[1]].gather(2, targets[..., None])[..., 0]
+        if run_on:
+            return (picked.sum(1) + logits[:, -1].amax(-1)).tolist()
+        ended = (targets == config.eos_token_id).cumsum(1)
+        before = ended - (targets == config.eos_token_id).long() == 0
+        return picked.masked_fill(~before, 0.0).sum(1).tolist()
 
     def _rank(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
         """The option of the highest probability."""
-        vocabulary, text = self.processor.tokenizers.vocabulary, self.processor.tokenizers.text
-        answers = [[[*text.encode(o), vocabulary.eos_id] for o in e.options or ()] for e in examples]
+        answers = [self._option_ids(example.options or ()) for example in examples]
+        scores = self._score_texts(answers, memory)
+        best = scores.argmax(1).tolist()
+        ends = self.processor.quirks.option_ends
+        return [
+            replace(self._read(task, row[b][:-ends], None, example), score=float(score[b]))
+            for row, b, score, example in zip(answers, best, scores, examples, strict=True)
+        ]
+
+    def _option_ids(self, options: Sequence[str]) -> list[list[int]]:
+        ends = [self.processor.tokenizers.vocabulary.eos_id] * self.processor.quirks.option_ends
+        return [[*self.processor.encode_text(option), *ends] for option in options]
+
+    def _score_texts(self, answers: Sequence[Sequence[Sequence[int]]], memory: Any) -> Tensor:
+        """Log-probabilities (B, most options) of the ids of each example's options; minus infinity where
+        there is none."""
         longest = max(len(ids) for row in answers for ids in row)
-        options = torch.zeros(len(examples), max(map(len, answers)), longest, dtype=torch.long)
+        options = torch.zeros(len(answers), max(map(len, answers)), longest, dtype=torch.long)
         for i, row in enumerate(answers):
             for j, ids in enumerate(row):
                 options[i, j, : len(ids)] = torch.tensor(ids)
-        scores = self.model.rank_options(options.to(self.model.device), encoder_outputs=memory).cpu()
-        scores = scores.masked_fill((options == 0).all(-1), float("-inf"))  # rows with fewer options
-        best = scores.argmax(1).tolist()
-        return [
-            replace(self._read(task, row[b][:-1], None, example), score=float(score[b]))
-            for row, b, score, example in zip(answers, best, scores, examples, strict=True)
-        ]
+        return self.model.rank_options(options.to(self.model.device), encoder_outputs=memory).cpu()
 
     # --------------------------------------------------------------------------- images
 

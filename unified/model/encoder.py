@@ -65,7 +65,8 @@ class Encoder(nn.Module):
         """
         Args:
             text: (B, Lt, d) embedded ids.
-            images: (B, M, S, S, 3) pixels, or (B, M, Np, d) embedded codes, or None.
+            images: (B, M, S, S, 3) pixels, or (B, M, Np, d) embedded codes, or None. For pixels of another
+                size than the configuration's the table of positions is resized, as in the reference.
             segments: (B, Lt + M * Np), 0 is padding; attention stays within equal numbers.
             text_positions: (B, Lt), None where each row is one example.
             image_index: (B, M), which image of its example; None: 0, 1, ...
@@ -74,7 +75,10 @@ class Encoder(nn.Module):
             (B, Lt + M * Np, d).
         """
         count = images.shape[1] if images is not None else 0
-        text_at, image_at, bias = self.positions(text.shape[1], count, text_positions)
+        grid = self.config.image_grid
+        if images is not None and self.config.image_input == "patches":
+            grid = images.shape[2] // self.config.patch_size
+        text_at, image_at, bias = self.positions(text.shape[1], count, text_positions, grid)
         # both kinds in one call: with and without images, the same modules are called (ZeRO-3)
         segment = self.segment_embedding(torch.arange(2, device=text.device))
         x = self.text_norm(text + segment[TEXT] + text_at)

@@ -241,6 +241,49 @@ class UnifiedGeneration(GenerationMixin):
             scores.append(rearrange(total, "(b o) -> b o", b=batch))
         return torch.cat(scores, 1)
 
+    @torch.no_grad()
+    def rank_images(
+        self,
+        codes: Tensor,
+        code_mask: Tensor | None = None,
+        *,
+        encoder_outputs: EncoderOutput | None = None,
+        max_rows: int = 64,
+        raw_context: bool = False,
+        **inputs: Tensor | None,
+    ) -> Tensor:
+        """Score given images, as `rank_options` scores texts.
+
+        Args:
+            codes: (B, O, Ni) raw VQGAN codes of each image.
+            code_mask: (B, O, Ni) bool, the codes that are seen and scored; None: all. An image without any
+                scores minus infinity.
+            encoder_outputs, max_rows, inputs: as for `rank_options`.
+            raw_context: codes go into the decoder without their offset in the vocabulary, as the reference
+                does by mistake; what is scored is the same.
+
+        Returns:
+            (B, O) float32, the summed log-probability of each image's codes.
+        """
+        encoded = encoder_outputs if encoder_outputs is not None else self.encode(**inputs)
+        batch, count, _ = codes.shape
+        code_mask = torch.ones_like(codes, dtype=torch.bool) if code_mask is None else code_mask.bool()
+        scores = []
+        step = max(1, max_rows // batch)
+        for part, part_mask in zip(codes.split(step, dim=1), code_mask.split(step, dim=1), strict=True):
+            targets, real = (rearrange(x, "b o n -> (b o) 1 n") for x in (part, part_mask))
+            end = torch.full_like(targets[:, 0, :1], self.config.eos_token_id)
+            context = targets - self.config.vocab_size if raw_context else targets
+            hidden = self.decode_targets(
+                encoded, end, codes=context, code_mask=real, code_segments=torch.ones_like(end)
+            )
+            logits = self.token_embedder(hidden[:, 1:], slice(self.config.vocab_size, None))
+            picked = logits.float().log_softmax(-1).gather(2, targets[:, 0, :, None])[..., 0]
+            total = picked.masked_fill(~real[:, 0], 0.0).sum(1)
+            total = total.masked_fill(~real[:, 0].any(1), -torch.inf)
+            scores.append(rearrange(total, "(b o) -> b o", b=batch))
+        return torch.cat(scores, 1)
+
 
 def _stack_guidance(encoded: EncoderOutput) -> tuple[Tensor, Tensor]:
     """The prompt's rows, then the unconditional ones, padded to one length: (2B, L, d) and (2B, L)."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
-from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers import AutoModel, AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import EncoderDecoderCache
 
@@ -41,7 +41,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["EncoderLayer", "DecoderLayer"]
+    _no_split_modules = ["EncoderLayer", "DecoderLayer", "Positions"]
     _skip_keys_device_placement = ["cache"]
 
     def __init__(self, config: UnifiedConfig) -> None:
@@ -78,7 +78,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             pictures = rearrange(codes, "b (m n) d -> b m n d", m=image_codes.shape[1])
         if pictures is not None:
             batch, count = pictures.shape[:2]
-            cells, most = self.config.image_tokens, self.config.max_images
+            cells, most = self._cells(pictures), self.config.max_images
             if image_index is None and count > most:  # a packed row may hold more, numbered by example
                 raise ValueError(f"{count} images of one example, but max_images is {most}")
             if image_segments is None:
@@ -120,7 +120,8 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             input_ids: (B, Lt) int64, 0 is padding.
             input_segments: (B, Lt), 0 for padding, 1.. for the examples of a row; None: one example a row.
             input_positions: (B, Lt), restarting with each example; None: 0, 1, 2 ...
-            images: (B, M, S, S, 3) uint8, or float in 0..255.
+            images: (B, M, S, S, 3) uint8, or float in 0..255; S is the configuration's image_size, or another
+                multiple of patch_size, for which the table of positions is resized as in the reference.
             image_codes: (B, M, Np) raw VQGAN codes, in a model whose `image_input` is `codes`.
             patch_mask: (B, M, Np) bool, False where a patch is padding; None: all real.
             image_segments: (B, M), the example that the image belongs to, 0 for no image; None: all 1.
@@ -236,10 +237,22 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             )
         if given is None or given.shape[1] == 0:
             return None, None
-        shape = (config.image_size, config.image_size, 3) if images is not None else (config.image_tokens,)
-        if tuple(given.shape[2:]) != shape:
-            raise ValueError(f"images have shape {tuple(given.shape[2:])}, this model's have {shape}")
+        found = tuple(given.shape[2:])
+        if images is not None:
+            side = found[0]
+            if found != (side, side, 3) or not side or side % config.patch_size:
+                raise ValueError(
+                    f"images have shape {found}, this model's have {(config.image_size,) * 2 + (3,)}, or "
+                    f"another square of patches of {config.patch_size} pixels"
+                )
+        elif found != (config.image_tokens,):
+            raise ValueError(f"images have shape {found}, this model's have {(config.image_tokens,)}")
         return images, codes
+
+    def _cells(self, pictures: Tensor) -> int:
+        """Encoder positions of each image: pixels (B, M, S, S, 3) or embedded codes (B, M, Np, d)."""
+        pixels = self.config.image_input == "patches"
+        return (pictures.shape[2] // self.config.patch_size) ** 2 if pixels else self.config.image_tokens
 
     # ------------------------------------------------------------------ weights
 
@@ -311,3 +324,4 @@ def _cat(text: Tensor, image: Tensor) -> Tensor:
 
 
 AutoModel.register(UnifiedConfig, UnifiedModel)
+AutoModelForSeq2SeqLM.register(UnifiedConfig, UnifiedModel)

@@ -73,6 +73,25 @@ def _image_square(grid: int, device: torch.device) -> Tensor:
     return _constant(image_bucket(x[None, :] - x[:, None], y[None, :] - y[:, None]), device)
 
 
+@lru_cache(maxsize=16)
+def _bicubic(source: int, target: int, device: torch.device) -> Tensor:
+    """(target, source) float32 weights of `jax.image.resize`: Keys' cubic of a = -0.5 (torch's has -0.75),
+    stretched when shrinking, each row over its sum."""
+    centre = (np.arange(target) + 0.5) * source / target - 0.5
+    x = np.abs(centre[:, None] - np.arange(source)[None, :]) / max(source / target, 1.0)
+    near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return _constant((weights / weights.sum(1, keepdims=True)).astype(np.float32), device)
+
+
+def _resized(table: Tensor, grid: int) -> Tensor:
+    """(g², d) rows of the cells of a square, row by row -> (grid², d)."""
+    source = round(len(table) ** 0.5)
+    weights = _bicubic(source, grid, table.device).to(table.dtype)
+    square = rearrange(table, "(y x) d -> y x d", x=source)
+    return rearrange(torch.einsum("ay,bx,yxd->abd", weights, weights, square), "a b d -> (a b) d")
+
+
 class Positions(nn.Module):
     """Position embeddings and position bias of one stack; sequences are [text ; image ; image ...].
 
@@ -96,13 +115,14 @@ class Positions(nn.Module):
         self.image_relative = nn.Parameter(torch.empty(config.num_heads, IMAGE_BUCKETS))
 
     def forward(
-        self, text_length: int, images: int, text_positions: Tensor | None = None
+        self, text_length: int, images: int, text_positions: Tensor | None = None, grid: int | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """
         Args:
             text_length: Lt, tokens of the text block.
             images: images in the image block, each of grid² cells.
             text_positions: (B, Lt) where rows are packed; None: 0, 1, 2 ... in every row.
+            grid: cells along a side of these images where it is not that of the table, which is then resized.
 
         Returns:
             text embedding (1 or B, Lt, d), image embedding (1, grid², d), empty without images, and the bias
@@ -114,12 +134,16 @@ class Positions(nn.Module):
         if text_length > self.max_text:
             raise ValueError(f"{text_length} text tokens, but this model has {self.max_text} text positions")
         device = self.text_relative.device
-        cells = self.grid**2
+        grid = self.grid if grid is None else grid
+        cells = grid**2
         packed = text_positions is not None
         text_rows = torch.arange(self.max_text if packed else text_length, device=device)
-        image_rows = self.max_text + torch.arange(cells if images else 0, device=device)
+        image_rows = self.max_text + torch.arange(self.grid**2 if images else 0, device=device)
         embedding = self.embedding(torch.cat([text_rows, image_rows]))
         text, image = embedding[: len(text_rows)], embedding[len(text_rows) :]
+        if images and grid != self.grid:
+            image = _resized(image, grid)
+            embedding = torch.cat([text, image])
 
         # positions of the whole sequence as rows of `embedding`
         image_index = (len(text_rows) + torch.arange(cells, device=device)).repeat(images)
@@ -142,7 +166,7 @@ class Positions(nn.Module):
         )
         bias[..., :text_length, :text_length] += _relative(self.text_relative, buckets, bias.dtype)
         if images:
-            same = _relative(self.image_relative, _image_square(self.grid, device)[None], bias.dtype)
+            same = _relative(self.image_relative, _image_square(grid, device)[None], bias.dtype)
             for start in range(text_length, text_length + images * cells, cells):
                 here = slice(start, start + cells)
                 bias[..., here, here] += same

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from unified.errors import UserError
 from unified.evaluation.model_folder import ModelFolder, load_model_folder
 from unified.evaluation.predictor import Predictor
 from unified.evaluation.samples import words_of
-from unified.serving.asking import Asker, Question
+from unified.serving.asking import Asker, Question, to_image
 from unified.serving.result import Result
 from unified.specs.load import LoadedTask
 from unified.specs.schema import FieldType
@@ -24,13 +24,31 @@ from unified.specs.schema import FieldType
 logger = logging.getLogger(__name__)
 
 
-def pipeline(folder_or_name: str | Path, device: str | None = None) -> Pipeline:
+def pipeline(
+    folder_or_name: str | Path,
+    device: str | None = None,
+    *,
+    dtype: str = "fp32",
+    device_map: Any = None,
+    strict: bool = False,
+    **loading: Any,
+) -> Pipeline:
     """Loads the model of a run, a model folder or a shipped model (`toy`) for prompting.
 
-    `device`: e.g. `cpu`, `cuda:1`; default: an accelerator if there is one. Raises UserError where there is
-    no such model, or it cannot be read.
+    device: e.g. `cpu`, `cuda:1`; default: an accelerator if there is one.
+    dtype: `fp32`, `bf16` or `fp16`, of the weights and the computation.
+    device_map: instead of `device`, how accelerate spreads a big model over devices, memory and disk: `auto`,
+        or as `from_pretrained` takes it; so are `max_memory`, `offload_folder` beside it.
+    strict: answer as the official Unified-IO code does, its quirks included
+        (`unified.tokenization.quirks`); for models of its tokenizer set only.
+
+    Raises UserError where there is no such model, or it cannot be read, or has no strict mode.
     """
-    return Pipeline(load_model_folder(folder_or_name, device))
+    return Pipeline(
+        load_model_folder(
+            folder_or_name, device, dtype=dtype, device_map=device_map, strict=strict, **loading
+        )
+    )
 
 
 class Pipeline:
@@ -47,25 +65,58 @@ class Pipeline:
         """The tasks that the model carries, by name."""
         return self._asker.tasks
 
+    @overload
     def __call__(
         self, prompt: str, image: Any = None, target: FieldType | None = None, **fields: Any
-    ) -> Result:
+    ) -> Result: ...
+    @overload
+    def __call__(
+        self, prompt: list[str], image: Any = None, target: FieldType | None = None, **fields: Any
+    ) -> list[Result]: ...
+    def __call__(
+        self, prompt: str | list[str], image: Any = None, target: FieldType | None = None, **fields: Any
+    ) -> Result | list[Result]:
         """Answers a prompt in free words, or a task's question where `prompt` is the name of a task.
 
         A prompt in the words of a known task's prompt follows that task's rules (kind of answer, options,
         ranges); any other is answered with text, or with a `target` if one is named (`boxes`, `depth`, ...).
-        `image`: a path, PIL image or array, or a list of them. Raises UserError for bad input.
+        `image`: a path, PIL image or array, or a list of them. A list of prompts is answered in batches: then
+        `image` is None or a list with what belongs to each prompt, and fields hold for all of them. Raises
+        UserError for bad input.
         """
+        if isinstance(prompt, list):
+            images = [None] * len(prompt) if image is None else image
+            if not isinstance(images, list) or len(images) != len(prompt):
+                raise UserError(f"{len(prompt)} prompts: give `image` as a list with one entry for each")
+            return self._answers(
+                [self._question(p, i, target, fields) for p, i in zip(prompt, images, strict=True)]
+            )
+        return self._answers([self._question(prompt, image, target, fields)])[0]
+
+    def rank(self, prompt: str, options: Sequence[Any], image: Any = None, **fields: Any) -> list[float]:
+        """The log-probability of each of the given answers: texts, or images (PIL images or arrays). `prompt`,
+        `image` and `fields` as when asked. The likeliest option is the one with the highest."""
+        texts = sum(isinstance(option, str) for option in options)
+        if not options or 0 < texts < len(options):
+            raise UserError("options: give a list of texts, or one of images (PIL images or arrays)")
+        question = self._question(prompt, image, None, fields)
+        self._check(question)
+        answers = list(options) if texts else [to_image(option) for option in options]
+        return self._predictor.rank(question.task, question.example, answers)
+
+    def _question(
+        self, prompt: str, image: Any, target: FieldType | None, fields: Mapping[str, Any]
+    ) -> Question:
         if self._asker.find(prompt) is not None:
             if target is not None:
                 raise UserError(f"'{prompt}' is a task, which knows its kind of answer; leave `target` out")
-            return self.task(prompt, image, **fields)
+            return self._asker.task(prompt, _listed(image), fields)
         if fields:
             raise UserError(
                 f"'{prompt}' is no task of this model, so there are no fields to fill ({', '.join(fields)}); "
                 f"tasks: {', '.join(self.tasks) or 'none'}"
             )
-        return self._answer(self._asker.freely(prompt, _listed(image), target))
+        return self._asker.freely(prompt, _listed(image), target)
 
     def task(self, name: str, image: Any = None, **fields: Any) -> Result:
         """Answers the question of a task, given what its prompt and its options need, by field name.
@@ -78,23 +129,31 @@ class Pipeline:
 
     def ask(self, task: str, images: Sequence[Any], fields: Mapping[str, Any]) -> Result:
         """As `task`, for fields of any name; an image may be given as the field that it fills, too."""
-        return self._answer(self._asker.task(task, images, fields))
+        return self._answers([self._asker.task(task, images, fields)])[0]
 
-    def _answer(self, question: Question) -> Result:
-        example = question.example
-        most = self.model.config.max_images
-        if len(example.images) > most:
-            raise UserError(f"{len(example.images)} images given; this model takes at most {most}")
+    def _answers(self, questions: Sequence[Question]) -> list[Result]:
+        """In batches of one task; the answers stay in order."""
+        groups: dict[str, list[int]] = {}
+        for i, question in enumerate(questions):
+            self._check(question)
+            groups.setdefault(question.task.identity, []).append(i)
+        results: dict[int, Result] = {}
+        for rows in groups.values():
+            examples = [questions[i].example for i in rows]
+            predictions = self._predictor.predict(questions[rows[0]].task, examples, scores=True)
+            for i, example, prediction in zip(rows, examples, predictions, strict=True):
+                results[i] = Result(
+                    prediction.value, words_of(example), example.images, questions[i].known_as,
+                    prediction.malformed, prediction.ids, prediction.score,
+                )  # fmt: skip
+        return [results[i] for i in range(len(questions))]
+
+    def _check(self, question: Question) -> None:
+        count, most = len(question.example.images), self.model.config.max_images
+        if count > most:
+            raise UserError(f"{count} images given; this model takes at most {most}")
         if not self.trained:
             logger.warning("this model is RANDOMLY INITIALISED: the answer means nothing")
-        prediction = self._predictor.predict(question.task, [example])[0]
-        return Result(
-            prediction.value,
-            words_of(example),
-            example.images,
-            question.known_as,
-            prediction.malformed,
-        )
 
     def __repr__(self) -> str:
         return f"Pipeline({str(self.folder)!r}, {len(self.tasks)} tasks, on {self.model.device})"

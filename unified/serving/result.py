@@ -42,7 +42,8 @@ class Result:
 
     `value` is in the frame of the (first) input image. `malformed`: the model's output was no whole answer
     of its kind, and `value` holds what could be read of it. `task`: the task whose rules were followed, None
-    for a free prompt.
+    for a free prompt. `ids`: the text side of what was generated, without start and end; `score`: its summed
+    log-probability, end included, or that of the chosen option; None where the answer was sampled.
     """
 
     value: Value
@@ -50,6 +51,8 @@ class Result:
     images: tuple[Image, ...] = ()
     task: str | None = None
     malformed: bool = False
+    ids: tuple[int, ...] = ()
+    score: float | None = None
 
     @property
     def text(self) -> str:

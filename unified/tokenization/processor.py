@@ -11,11 +11,13 @@ import numpy.typing as npt
 from unified.errors import UserError
 from unified.specs.example import BadRow, Example, Rendered
 from unified.specs.task import LoadedTask
+from unified.specs.vocabulary import LOCATIONS
 from unified.tokenization import parsing
 from unified.tokenization.answers import build_grammar, class_names, is_dense, joint_tokens, read_answer
 from unified.tokenization.frames import LocationFrame
 from unified.tokenization.grammar import Grammar
 from unified.tokenization.pixels import cell_any, grid_mask, input_pixels, target_pixels
+from unified.tokenization.quirks import MENDED, Quirks
 from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.values.dense import from_image
 from unified.values.geometry import Geometry
@@ -60,7 +62,7 @@ class Processor:
 
     image_size: side S of the model's square input images; patch_size: side of its patches;
     target_size: side S2 of the images that the image tokenizer makes codes of; max_input_length and
-    max_target_length: text ids with their end token.
+    max_target_length: text ids with their end token; quirks: those of strict mode, or none.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Processor:
         target_size: int,
         max_input_length: int,
         max_target_length: int,
+        quirks: Quirks = MENDED,
     ) -> None:
         cell = tokenizers.code_cell
         if image_size % patch_size or target_size % cell:
@@ -85,6 +88,7 @@ class Processor:
         self.target_size = target_size
         self.max_input_length = max_input_length
         self.max_target_length = max_target_length
+        self.quirks = quirks
         self.codes = (target_size // cell) ** 2
         self._cell = cell
         self._text: dict[str, list[int]] = {}
@@ -136,7 +140,7 @@ class Processor:
         for part in rendered:
             match part:
                 case str():
-                    ids += self._encode_text(part)
+                    ids += self.encode_text(part)
                 case Boxes():
                     ids += located(part.xyxy)
                 case Points():
@@ -150,12 +154,13 @@ class Processor:
                     raise TypeError(f"{type(part).__name__} cannot stand in text")
         return ids
 
-    def _encode_text(self, text: str) -> list[int]:
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of a string without an end token."""
         known = self._text.get(text)
         if known is None:
             if len(self._text) >= CACHED:
                 self._text.clear()
-            known = self._text[text] = self.tokenizers.text.encode(text)
+            known = self._text[text] = self.tokenizers.text.encode(text, strict=self.quirks.reads_extra_ids)
         return known
 
     def _images(self, example: Example) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
@@ -232,7 +237,12 @@ class Processor:
         square = LocationFrame.of(
             self.tokenizers.locations, self.image_size, next(iter(example.geometries), None)
         )
+        lost = self.quirks.loses_last_bin and task.spec.modality in LOCATIONS
+        vocabulary = self.tokenizers.vocabulary
+        if lost and vocabulary.location_id(vocabulary.location.count - 1) in ids:
+            ids = ()
         value, malformed = read_answer(self.tokenizers, task, ids, square.side)
+        malformed = malformed or (lost and not len(ids))
         if not example.geometries:
             return value, malformed
         value = square.to_model(value)
