@@ -48,13 +48,18 @@ def _sdpa_is_slow(q: Tensor, bias: Tensor | None) -> bool:
     return q.device.type == "cpu" and (q.requires_grad or (bias is not None and bias.requires_grad))
 
 
+def masked(dtype: torch.dtype) -> float:
+    """What hides a place in a tensor of `dtype`: -1e10, but float16 ends at 65504."""
+    return max(MASKED, torch.finfo(dtype).min / 2)
+
+
 def additive(bias: Tensor | None, mask: Tensor, dtype: torch.dtype) -> Tensor:
     """`bias` where `mask` is True, a large negative *finite* number elsewhere, as one tensor of `dtype`.
 
     A stack makes it once and shares it between its layers. Minus infinity would turn a row without any
     visible key into NaN, and padded rows of that kind stand in most batches.
     """
-    hidden = max(MASKED, torch.finfo(dtype).min / 2)  # float16 ends at 65504
+    hidden = masked(dtype)
     if bias is None:
         return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, hidden)
     return torch.where(mask, bias.to(dtype), torch.tensor(hidden, dtype=dtype, device=mask.device))

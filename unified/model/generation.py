@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from unified.model.attention import MASKED, additive, compute_dtype
+from unified.model.attention import additive, compute_dtype, masked
 from unified.model.outputs import EncoderOutput, UnifiedOutput
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ class UnifiedGeneration(GenerationMixin):
         return tables
 
     def _score(self, hidden: Tensor, is_image: Tensor) -> Tensor:
-        """Hidden states (B, L, d) -> (B, L, total vocabulary), -1e10 for ids of the other kind."""
+        """Hidden states (B, L, d) -> (B, L, total vocabulary), -1e10 (in float16 half its range) for ids of the other kind."""
         config = self.config
-        logits = hidden.new_full((*is_image.shape, config.total_vocab_size), MASKED)
+        logits = hidden.new_full((*is_image.shape, config.total_vocab_size), masked(hidden.dtype))
         for rows, ids in (
             (~is_image, slice(0, config.vocab_size)),
             (is_image, slice(config.vocab_size, None)),

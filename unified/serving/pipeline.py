@@ -93,16 +93,16 @@ class Pipeline:
             )
         return self._answers([self._question(prompt, image, target, fields)])[0]
 
-    def rank(self, prompt: str, options: Sequence[Any], image: Any = None, **fields: Any) -> list[float]:
+    def rank(self, prompt: str, answers: Sequence[Any], /, image: Any = None, **fields: Any) -> list[float]:
         """The log-probability of each of the given answers: texts, or images (PIL images or arrays). `prompt`,
-        `image` and `fields` as when asked. The likeliest option is the one with the highest."""
-        texts = sum(isinstance(option, str) for option in options)
-        if not options or 0 < texts < len(options):
-            raise UserError("options: give a list of texts, or one of images (PIL images or arrays)")
+        `image` and `fields` as when asked. The likeliest answer is the one with the highest."""
+        texts = sum(isinstance(answer, str) for answer in answers)
+        if not answers or 0 < texts < len(answers):
+            raise UserError("answers to rank: give a list of texts, or one of images (PIL images or arrays)")
         question = self._question(prompt, image, None, fields)
         self._check(question)
-        answers = list(options) if texts else [to_image(option) for option in options]
-        return self._predictor.rank(question.task, question.example, answers)
+        options = list(answers) if texts else [to_image(answer) for answer in answers]
+        return self._predictor.rank(question.task, question.example, options)
 
     def _question(
         self, prompt: str, image: Any, target: FieldType | None, fields: Mapping[str, Any]
