@@ -78,9 +78,7 @@ def test_stopping_and_streaming():
 
 
 def test_returned_parts():
-    out = generate(
-        return_dict_in_generate=True, output_scores=True, output_logits=True, eos_token_id=None
-    )
+    out = generate(return_dict_in_generate=True, output_scores=True, output_logits=True, eos_token_id=None)
     assert len(out.scores) == len(out.logits) == 8 and out.scores[0].shape == (2, 51)
     steps = MODEL.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
     assert steps.shape == (2, 8) and (steps <= 0).all()

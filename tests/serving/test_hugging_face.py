@@ -102,7 +102,9 @@ def test_spread_over_memory_and_disk(run, folder, tmp_path):
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_half_precision(run, dtype):
     pipe = unified.pipeline(run, "cpu", dtype=dtype)
-    assert {p.dtype for p in pipe.model.parameters()} == {{"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]}
+    assert {p.dtype for p in pipe.model.parameters()} == {
+        {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    }
     for name in ("caption", "depth", "mood"):
         pipe(name, image=PHOTO)
     with pytest.raises(UserError, match="dtype 'float8'"):

@@ -20,7 +20,7 @@ from unified.tokenization.vqgan import VQConfig, VQModel
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
 OTHER = PHOTO[::-1, :40].copy()
-PROMPT = "What does the region \" <extra_id_350> <extra_id_453> <extra_id_593> <extra_id_843> \" describe ?"
+PROMPT = 'What does the region " <extra_id_350> <extra_id_453> <extra_id_593> <extra_id_843> " describe ?'
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,9 @@ def test_image_options(pipes):
         codes = tokenizer.encode(torch.from_numpy(geometry.resample(image))[None])[:, None]
         mask = torch.from_numpy(geometry.valid_mask()[::16, ::16].reshape(1, 1, -1))
         end = torch.ones(1, 1, dtype=torch.long)
-        logits = mended.model(**inputs, target_ids=end, target_codes=codes, target_code_mask=mask).image_logits
+        logits = mended.model(
+            **inputs, target_ids=end, target_codes=codes, target_code_mask=mask
+        ).image_logits
         assert abs(float(score) + float(F.cross_entropy(logits, codes[mask], reduction="sum"))) < 1e-3
 
 
@@ -134,9 +136,13 @@ def test_the_far_edge(pipes):
     for pipe, whole in zip(pipes, (False, True), strict=True):
         question = pipe._question("refexp", PHOTO, None, {"phrase": "x"})
         processor = pipe._predictor.processor
-        value, malformed = processor.decode(question.task, [32999, 32999, 32250, 32000], None, question.example)
+        value, malformed = processor.decode(
+            question.task, [32999, 32999, 32250, 32000], None, question.example
+        )
         assert (len(value.xyxy) == 1) is whole and malformed is not whole
-        value, malformed = processor.decode(question.task, [32999, 32999, 32250, 32001], None, question.example)
+        value, malformed = processor.decode(
+            question.task, [32999, 32999, 32250, 32001], None, question.example
+        )
         assert len(value.xyxy) == 1 and not malformed
 
 

@@ -81,9 +81,10 @@ def load_model_folder(
     """Everything that a model folder holds, the model in evaluation mode on `device` (default: an
     accelerator if there is one).
 
-    dtype: of the weights and the computation, one of `DTYPES`. device_map: instead of `device`, how accelerate
-    spreads a big model over devices, memory and disk (`auto`, or as `from_pretrained` takes it, like the
-    further keywords `max_memory` and `offload_folder`). strict: the processor has the quirks of the official
+    dtype: of the weights and the computation, one of `DTYPES`.
+    device_map: instead of `device`, how accelerate spreads a big model over devices, memory and disk (`auto`, or as `from_pretrained` takes it, like the
+    further keywords `max_memory` and `offload_folder`).
+    strict: the processor has the quirks of the official
     code.
     """
     import torch
@@ -93,7 +94,9 @@ def load_model_folder(
 
     folder = find_model_folder(name_or_path)
     if dtype not in DTYPES:
-        raise UserError(f"dtype '{dtype}': no such type{did_you_mean(dtype, DTYPES)}; there are {', '.join(DTYPES)}")
+        raise UserError(
+            f"dtype '{dtype}': no such type{did_you_mean(dtype, list(DTYPES))}; there are {', '.join(DTYPES)}"
+        )
     if device_map is not None and device is not None:
         raise UserError(f"device '{device}' and device_map '{device_map}' are both given; leave one out")
     if loading and device_map is None:
@@ -134,8 +137,8 @@ def read_config(folder: Path) -> UnifiedConfig:
 def read_weights(
     folder: Path, config: UnifiedConfig, *, dtype: str = "fp32", device_map: Any = None, **loading: Any
 ) -> UnifiedModel:
-    """The model of a folder, on the CPU unless there is a `device_map`. Raises UserError where its weights are damaged or not those
-    of `config`."""
+    """The model of a folder, on the CPU unless there is a `device_map`. Raises UserError where its weights are
+    damaged or not those of `config`."""
     import torch
     import transformers
     from safetensors import SafetensorError

@@ -28,8 +28,8 @@ ENCODER_INPUTS = ("input_ids", "images", "patch_mask", "image_segments")
 @dataclass(frozen=True)
 class Prediction:
     """An answer in the source frame. `ids`: what was generated, without start and end; `malformed`: it was no
-    whole answer of its kind. `score`: log-probability of a ranked option, or of a text that was not sampled if
-    scores were asked for."""
+    whole answer of its kind. `score`: log-probability of a ranked option, or, where asked for, of a text that
+    was not sampled."""
 
     value: Value
     malformed: bool = False
@@ -78,8 +78,8 @@ class Predictor:
     def rank(
         self, task: LoadedTask, example: Example, options: Sequence[str] | Sequence[Image]
     ) -> list[float]:
-        """The log-probability of each of the given answers to an example, all texts or all images. Of an image
-        that is not square, the codes of its padding do not count."""
+        """The log-probability of each of the given answers to an example, all texts or all images. The
+        padding of an image that is not square does not count."""
         asked = replace(example, target=())
         memory = self.model.encode(**self._inputs([self.processor.encode(asked, task)]))
         texts = [option for option in options if isinstance(option, str)]

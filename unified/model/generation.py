@@ -111,7 +111,7 @@ class UnifiedGeneration(GenerationMixin):
         return tables
 
     def _score(self, hidden: Tensor, is_image: Tensor) -> Tensor:
-        """Hidden states (B, L, d) -> (B, L, total vocabulary), -1e10 (in float16 half its range) for ids of the other kind."""
+        """Hidden states (B, L, d) -> (B, L, total vocabulary), ids of the other kind hidden (`masked`)."""
         config = self.config
         logits = hidden.new_full((*is_image.shape, config.total_vocab_size), masked(hidden.dtype))
         for rows, ids in (

@@ -94,8 +94,8 @@ class Pipeline:
         return self._answers([self._question(prompt, image, target, fields)])[0]
 
     def rank(self, prompt: str, answers: Sequence[Any], /, image: Any = None, **fields: Any) -> list[float]:
-        """The log-probability of each of the given answers: texts, or images (PIL images or arrays). `prompt`,
-        `image` and `fields` as when asked. The likeliest answer is the one with the highest."""
+        """The log-probability of each of the given answers: texts, or images (PIL images or arrays).
+        `prompt`, `image` and `fields` as when asked. The likeliest answer is the one with the highest."""
         texts = sum(isinstance(answer, str) for answer in answers)
         if not answers or 0 < texts < len(answers):
             raise UserError("answers to rank: give a list of texts, or one of images (PIL images or arrays)")

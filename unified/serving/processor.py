@@ -5,8 +5,8 @@ model = AutoModelForSeq2SeqLM.from_pretrained(folder)
 ids = model.generate(**processor("What is this in the image ?", images=image))
 processor.batch_decode(ids)
 
-Importing this module (or touching `unified.UnifiedProcessor`) registers configuration, model and processor with
-transformers' Auto classes.
+Importing this module (or touching `unified.UnifiedProcessor`) registers configuration, model and processor
+with transformers' Auto classes.
 """
 
 from __future__ import annotations
