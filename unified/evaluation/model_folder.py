@@ -82,10 +82,9 @@ def load_model_folder(
     accelerator if there is one).
 
     dtype: of the weights and the computation, one of `DTYPES`.
-    device_map: instead of `device`, how accelerate spreads a big model over devices, memory and disk (`auto`, or as `from_pretrained` takes it, like the
-    further keywords `max_memory` and `offload_folder`).
-    strict: the processor has the quirks of the official
-    code.
+    device_map: instead of `device`, how accelerate spreads a big model over devices, memory and disk (`auto`, or
+        as `from_pretrained` takes it, like the further keywords `max_memory` and `offload_folder`).
+    strict: the processor has the quirks of the official code.
     """
     import torch
 
@@ -137,8 +136,8 @@ def read_config(folder: Path) -> UnifiedConfig:
 def read_weights(
     folder: Path, config: UnifiedConfig, *, dtype: str = "fp32", device_map: Any = None, **loading: Any
 ) -> UnifiedModel:
-    """The model of a folder, on the CPU unless there is a `device_map`. Raises UserError where its weights are
-    damaged or not those of `config`."""
+    """The model of a folder, on the CPU unless there is a `device_map`. Raises UserError where its weights
+    are damaged or not those of `config`."""
     import torch
     import transformers
     from safetensors import SafetensorError
