@@ -82,8 +82,8 @@ def load_model_folder(
     accelerator if there is one).
 
     dtype: of the weights and the computation, one of `DTYPES`.
-    device_map: instead of `device`, how accelerate spreads a big model over devices, memory and disk (`auto`, or
-        as `from_pretrained` takes it, like the further keywords `max_memory` and `offload_folder`).
+    device_map: instead of `device`, how accelerate spreads a big model over devices, memory and disk (`auto`,
+        or as `from_pretrained` takes it, like the further keywords `max_memory` and `offload_folder`).
     strict: the processor has the quirks of the official code.
     """
     import torch
