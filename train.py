@@ -195,8 +195,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
                         folder, ",".join(rows), split=config.eval.split, limit=config.eval.limit, out=out
                     )
 
-    with StopRequest() as stop:
-        feed = Feed(loader, skips, stop)
+    with StopRequest() as stop, Feed(loader, skips, stop) as feed:
         while True:
             started = time.monotonic()
             batches, error = feed.next() if step < last_step else (None, None)

@@ -1,6 +1,7 @@
 """Global batches are the same for any ranks, workers and micro-batches; bad rows are replaced and told."""
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,26 @@ def test_an_error_in_a_worker_reaches_the_main_process_whole(processor):
     with pytest.raises(UserError, match="100 rows in a row") as error:
         list(StepLoader(data, batch_size=4, micro_batch=4, steps=1, workers=1))
     assert "Traceback" not in str(error.value)
+
+
+def test_workers_end_with_the_iteration_whatever_ended_it(dataset):
+    """They ignore signals, so a trainer that exits with an error would wait for them."""
+    loader = StepLoader(dataset, batch_size=16, micro_batch=4, workers=1, steps=3)
+    steps = iter(loader)
+    with pytest.raises(ZeroDivisionError) as kept:  # with its traceback, as when Python reports it
+        for _ in steps:
+            assert multiprocessing.active_children()
+            1 / 0  # noqa: B018
+    steps.close()
+    assert not multiprocessing.active_children(), kept
+
+
+def test_workers_end_with_an_error_of_the_data(processor):
+    bad = with_bad_rows(processor, 1000, range(1000))
+    steps = iter(StepLoader(bad, batch_size=4, micro_batch=4, workers=1, steps=3))
+    with pytest.raises(UserError) as kept:
+        next(steps)
+    assert not multiprocessing.active_children(), kept
 
 
 # ------------------------------------------------------------------------------------------ streams

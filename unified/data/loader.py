@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from torch.utils.data import DataLoader, Dataset
@@ -98,7 +98,7 @@ class StepLoader:
         self.start_step, self.steps, self.workers = start_step, steps, workers
         self.wait = 0.0
 
-    def __iter__(self) -> Iterator[tuple[int, list[Batch], list[SkippedRow]]]:
+    def __iter__(self) -> Generator[tuple[int, list[Batch], list[SkippedRow]]]:
         first, last = self.start_step * self.accumulation, self.steps * self.accumulation
         loader: DataLoader[_Item] = DataLoader(
             self.items,
@@ -109,18 +109,21 @@ class StepLoader:
             worker_init_fn=_leave_stopping_to_the_trainer,
         )
         items = iter(loader)
-        for step in range(self.start_step, self.steps):
-            started = time.perf_counter()
-            micro = [next(items) for _ in range(self.accumulation)]
-            self.wait = time.perf_counter() - started
-            for item in micro:
-                if item.error is not None:
-                    raise UserError(item.error)
-            yield (
-                step,
-                [item.batch for item in micro if item.batch is not None],
-                [row for item in micro for row in item.skipped],
-            )
+        try:
+            for step in range(self.start_step, self.steps):
+                started = time.perf_counter()
+                micro = [next(items) for _ in range(self.accumulation)]
+                self.wait = time.perf_counter() - started
+                for item in micro:
+                    if item.error is not None:
+                        raise UserError(item.error)
+                yield (
+                    step,
+                    [item.batch for item in micro if item.batch is not None],
+                    [row for item in micro for row in item.skipped],
+                )
+        finally:
+            del items  # ends the workers, which no signal does: a process that exits would wait for them
 
 
 def _leave_stopping_to_the_trainer(worker: int) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -29,11 +29,19 @@ TIMES = ("seconds", "tokens_per_second", "examples_per_second", "data_wait")
 
 
 class Feed:
-    """This rank's micro-batches, step by step, and why there are none any more."""
+    """This rank's micro-batches, step by step, and why there are none any more. Its workers live until the
+    context ends."""
 
     def __init__(self, loader: StepLoader, skips: SkipLog, stop: StopRequest) -> None:
         self.loader, self.skips, self.stop = loader, skips, stop
         self.iterator = iter(loader)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the workers."""
+        self.iterator.close()
 
     def next(self) -> tuple[list[Batch] | None, UserError | None]:
         """The micro-batches of the next step, or the error that this rank's data ended in.
