@@ -10,7 +10,7 @@ import pytest
 
 from unified.errors import UserError
 from unified.serving.asking import Asker, to_image
-from unified.specs.load import LoadedTask
+from unified.specs.load import LoadedTask, load_task
 from unified.specs.schema import TaskSpec
 from unified.values.types import Boxes, Image
 
@@ -107,6 +107,14 @@ def test_places_in_pixels(asker):
 def test_options_given_as_a_field(asker):
     question = asker.task("choice", [PHOTO], {"question": "which ?", "choices": "a thing|another"})
     assert question.example.options == ("a thing", "another")
+
+
+def test_the_folder_of_the_training_data_is_not_needed(monkeypatch):
+    monkeypatch.delenv("UNIFIED_DATA", raising=False)
+    trained = load_task("coco_refer")
+    asker = Asker({trained.name: trained}, image_size=64, target_size=64)
+    question = asker.task("refer", [np.zeros((40, 60, 3), np.uint8)], {"phrase": "a train"})
+    assert "a train" in "".join(words(question))
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,9 @@ def through_tokenizers(
             values += [processor.decode(task, [], p, e)[0] for p, e in zip(pixels, part, strict=True)]
         else:
             room = processor.max_text_tokens(task) - 1
-            rows = [processor.text_ids(t)[:room] for t in targets]  # type: ignore[arg-type]
+            rows = [
+                processor.text_ids(t, next(iter(e.geometries), None))[:room]  # type: ignore[arg-type]
+                for t, e in zip(targets, part, strict=True)
+            ]
             values += [processor.decode(task, row, None, e)[0] for row, e in zip(rows, part, strict=True)]
     return values

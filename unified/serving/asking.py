@@ -203,7 +203,10 @@ def _check_places(spec: TaskSpec, values: Mapping[str, Value]) -> None:
 
 
 def _asked(whole: TaskSpec, path: Path, given: Sequence[str]) -> _Asked:
-    reading = whole.model_copy(update={"fields": {name: whole.fields[name] for name in given}})
+    # without the source: where rows came from in training, perhaps on another machine, is no matter here
+    reading = whole.model_copy(
+        update={"fields": {name: whole.fields[name] for name in given}, "source": None}
+    )
     return _Asked(LoadedTask.of(whole, path), LoadedTask.of(reading, path))
 
 
