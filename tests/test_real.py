@@ -1,4 +1,4 @@
-"""The shipped specs of real sets, on the real files under $UNIFIED_DATA, where those are present."""
+"""The specs of small local samples of real sets, on the files under $UNIFIED_DATA, where those are present."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from unified.tokenization.processor import Processor
 from unified.tokenization.tokenizer_set import TokenizerSet
 
 DATA = os.environ.get("UNIFIED_DATA")
-REAL = [p for p in list_tasks() if p.parent.name not in ("toybox", "demo", "unified_io")]
+REAL = [p for p in list_tasks() if p.parent.name == "samples"]
 
 needs_data = pytest.mark.skipif(
     not (DATA and Path(DATA).is_dir()), reason="set UNIFIED_DATA to the folder of the real sets to run this"

@@ -36,7 +36,7 @@ def test_unreadable_yaml(refused, command, file, message):
     [
         ("tasks show toybox_refr", "unknown task 'toybox_refr' (did you mean 'toybox_refer'?)"),
         ("tasks show vqa_count", "unknown task 'vqa_count' (did you mean 'toybox_vqa_count'?)"),
-        ("tasks show vqa", "(did you mean one of coco_vqa, toybox_vqa_colour, "),
+        ("tasks show vqa", "sample_coco_vqa, toybox_vqa_colour, "),
         ("tasks show zzzzzzzz", "unknown task 'zzzzzzzz'; see `unified tasks list`"),
         ("tasks show ok.png", "a file of that name is there, but specs are read from .yaml files"),
         ("tasks show mixture.yaml", "mixture.yaml: is a mixture, where a task is wanted"),

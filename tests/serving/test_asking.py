@@ -111,7 +111,7 @@ def test_options_given_as_a_field(asker):
 
 def test_the_folder_of_the_training_data_is_not_needed(monkeypatch):
     monkeypatch.delenv("UNIFIED_DATA", raising=False)
-    trained = load_task("coco_refer")
+    trained = load_task("sample_coco_refer")
     asker = Asker({trained.name: trained}, image_size=64, target_size=64)
     question = asker.task("refer", [np.zeros((40, 60, 3), np.uint8)], {"phrase": "a train"})
     assert "a train" in "".join(words(question))
