@@ -10,6 +10,7 @@ import pytest
 
 from unified.errors import UserError
 from unified.evaluation.metrics import get_metric, metric_names
+from unified.evaluation.metrics.base import ranks_of, relevance
 from unified.evaluation.metrics.vqa import normalise_answer, strip_punctuation
 from unified.values.types import (
     Boxes,
@@ -382,3 +383,16 @@ def test_numbers():
     assert run("pearson", [Number(1.0)] * 3, want).value == 0.0
     score = run("mae", [Number(math.nan)], [Number(2.0)])
     assert score.value == 2.0 and "1 unreadable" in score.note
+
+
+def test_relevance_of_a_rank_reference() -> None:
+    assert relevance(Number(2), 4).tolist() == [0, 0, 1, 0]
+    assert relevance(Texts(("0.5", "0", "1")), 3).tolist() == [0.5, 0, 1]
+    with pytest.raises(TypeError, match="the right option is 4, of options 0 to 3"):
+        relevance(4, 4)
+    with pytest.raises(TypeError, match="3 relevances for 4 options"):
+        relevance([1, 0, 0], 4)
+
+
+def test_tied_options_share_the_mean_of_their_ranks() -> None:
+    assert ranks_of([1.0, 3.0, 3.0, 0.0, -np.inf]).tolist() == [3, 1.5, 1.5, 4, 5]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from unified.errors import UserError, did_you_mean
 from unified.values.types import Label, Number, Text, Texts, Value
@@ -16,7 +19,7 @@ from unified.values.types import Label, Number, Text, Texts, Value
 Unit = Literal["%", "m", "°", "dB", ""]
 """`%`: the value is a fraction, shown times 100. The others are shown as they are."""
 
-FAMILIES = ("text", "vqa", "captions", "boxes", "points", "masks", "depth", "normals", "images", "numbers")
+FAMILIES = tuple(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name != "base")
 """The modules of this package, one a family; importing one registers its metrics."""
 
 
@@ -24,21 +27,27 @@ FAMILIES = ("text", "vqa", "captions", "boxes", "points", "masks", "depth", "nor
 class Score:
     """What a metric returns. `per_example`: one number an example, in order (nan where an example has
     none), or None for metrics that exist only for a whole set. `note`: what a reader must know to
-    compare the number, e.g. which tokenizer was used."""
+    compare the number, e.g. which tokenizer was used. `parts`: further figures that belong to the value, by
+    name and in its unit, e.g. {"yes/no": 0.83, "number": 0.51}."""
 
     value: float
     per_example: tuple[float, ...] | None = None
     note: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named function from predictions and references (same length, same frame) to a Score."""
+    """A named function from predictions and references (same length, same frame) to a Score.
+
+    `ranks`: predictions are arrays (options,) of scores, the higher the better, one an option of the example;
+    a reference says which options are right, as `relevance` reads it."""
 
     name: str
     unit: Unit
     higher_is_better: bool
     function: Callable[..., Score]
+    ranks: bool = False
 
     def __call__(self, predictions: Sequence[Any], references: Sequence[Any], **args: Any) -> Score:
         if len(predictions) != len(references):
@@ -67,13 +76,13 @@ _METRICS: dict[str, Metric] = {}
 F = TypeVar("F", bound=Callable[..., Score])
 
 
-def metric(name: str, *, unit: Unit, higher_is_better: bool = True) -> Callable[[F], F]:
+def metric(name: str, *, unit: Unit, higher_is_better: bool = True, ranks: bool = False) -> Callable[[F], F]:
     """Registers a metric function under `name`. Its docstring holds the definition and its source."""
 
     def register(function: F) -> F:
         if name in _METRICS:
             raise ValueError(f"two metrics are named '{name}'")
-        _METRICS[name] = Metric(name, unit, higher_is_better, function)
+        _METRICS[name] = Metric(name, unit, higher_is_better, function, ranks)
         return function
 
     return register
@@ -109,11 +118,41 @@ def strings(value: Value) -> tuple[str, ...]:
     raise TypeError(f"a {type(value).__name__} is not text")
 
 
-def mean_score(per_example: Sequence[float] | np.ndarray, note: str = "") -> Score:
+def relevance(reference: Any, n: int) -> npt.NDArray[np.float64]:
+    """(n,) how right each of n options is: 0 is wrong. The reference of a metric with `ranks` is the place of
+    the right option, counted from 0 (a Number or int), or the relevances themselves: one number an option,
+    as an array, a sequence or Texts of numerals."""
+    if isinstance(reference, Number):
+        reference = reference.value
+    if isinstance(reference, Texts):
+        reference = [float(item) for item in reference.items]
+    array = np.asarray(reference, np.float64)
+    if array.ndim == 0:
+        place = int(array)
+        if place != array or not 0 <= place < n:
+            raise TypeError(f"the right option is {float(array):g}, of options 0 to {n - 1}")
+        return np.eye(1, n, place)[0]
+    if array.shape != (n,):
+        raise TypeError(f"{array.size} relevances for {n} options")
+    return array
+
+
+def ranks_of(scores: Any) -> npt.NDArray[np.float64]:
+    """(n,) the rank of each option, 1 for the highest score; tied options share the mean of their ranks."""
+    scores = np.asarray(scores, np.float64)
+    ordered = np.sort(scores)
+    above = len(scores) - np.searchsorted(ordered, scores, side="right")
+    least = len(scores) - np.searchsorted(ordered, scores, side="left")
+    return (above + 1 + least) / 2
+
+
+def mean_score(
+    per_example: Sequence[float] | np.ndarray, note: str = "", parts: Mapping[str, float] | None = None
+) -> Score:
     """The mean over the examples that have a score."""
     scores = tuple(float(s) for s in per_example)
     known = [s for s in scores if not math.isnan(s)]
     if len(known) < len(scores):
         left_out = f"{len(scores) - len(known)} examples without a reference left out"
         note = f"{note}; {left_out}" if note else left_out
-    return Score(float(np.mean(known)) if known else math.nan, scores, note)
+    return Score(float(np.mean(known)) if known else math.nan, scores, note, parts or {})
