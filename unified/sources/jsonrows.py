@@ -33,7 +33,7 @@ def open_json(task: LoadedTask, spec: JsonSource, split: str) -> RowSource:
     files = find_files(task, spec.splits[split], f"source.splits.{split}")
     key = f"{task.path}: source"
     rows = concatenate([_open_file(path, root, spec.records, key) for path in files])
-    if spec.join is None:
+    if not spec.join:
         return rows
     if split not in spec.join.splits:
         raise UserError(

@@ -265,9 +265,9 @@ def check_options(spec: TaskSpec) -> Found:
     options = spec.options
     if options is None:
         return
-    given = [key for key in ("choices", "field", "file") if getattr(options, key) is not None]
+    given = [key for key in ("choices", "field", "file", "pool") if getattr(options, key) is not None]
     if len(given) != 1:
-        yield ("options",), "needs exactly one of choices, field and file"
+        yield ("options",), "needs exactly one of choices, field, file and pool"
     if spec.modality not in ("text", "label"):
         yield ("options",), f"means nothing for answers of type {spec.modality}, only for text or label"
     if options.choices is not None and len(set(options.choices)) < 2:
@@ -275,11 +275,11 @@ def check_options(spec: TaskSpec) -> Found:
     elif options.choices is not None:
         for choice in sorted({c for c in options.choices if options.choices.count(c) > 1}):
             yield ("options", "choices"), f"'{choice}' stands here twice"
-    if options.field is not None and options.field not in spec.fields:
-        yield ("options", "field"), _not_a_field(spec, options.field)
-    elif options.field is not None and spec.field_type(options.field) != "texts":
-        kind = spec.field_type(options.field)
-        yield ("options", "field"), f"'{options.field}' is of type {kind}, not texts"
+    for key, name in (("field", options.field), ("pool", options.pool)):
+        if name is not None and name not in spec.fields:
+            yield ("options", key), _not_a_field(spec, name)
+        elif name is not None and spec.field_type(name) != "texts":
+            yield ("options", key), f"'{name}' is of type {spec.field_type(name)}, not texts"
 
 
 # -------------------------------------------------------------------------------------- metrics
@@ -295,8 +295,11 @@ def check_metrics(spec: TaskSpec) -> Found:
         elif spec.modality not in METRICS[metric.name]:
             scored = _one_of(METRICS[metric.name])
             yield key, f"metric '{metric.name}' scores {scored}, but the answer is {spec.modality}"
-        if metric.references is not None and metric.references not in spec.fields:
-            yield (*key, "references"), _not_a_field(spec, metric.references)
+        named = [(("references",), metric.references), (("by",), metric.by)]
+        named += [(("fields", argument), field) for argument, field in metric.fields.items()]
+        for at, field in named:
+            if field is not None and field not in spec.fields:
+                yield (*key, *at), _not_a_field(spec, field)
         if metric.name in [m.name for m in spec.metrics[:i]]:
             yield key, f"metric '{metric.name}' stands here twice"
 

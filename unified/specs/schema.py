@@ -25,14 +25,64 @@ class Strict(BaseModel):
 # ------------------------------------------------------------------------------------ sources
 
 
+Scalar = str | int | float | bool
+Values = Scalar | list[Scalar]
+
+
+class Join(Strict):
+    """Adds to each row what another source says of it.
+
+    The right row's keys come into the row (the row's own stay). With `as` the right row stands under
+    that name instead, and with `many` the list of all right rows that match. Where the left path gives a
+    list (`ids`, `objects[].id`), there is a right row for each of its items, as a list under `as`.
+    """
+
+    on: str | dict[str, str]
+    """Key that both rows have, or {path in the row: key of the right row}; several must all be equal.
+    Compared as text. Without `many` a right key may stand in one row only."""
+    source: Source
+    """Any source with splits of its own; split `"*"` is there for all. Without a `root` it has that of the
+    outer source."""
+    name: str | None = Field(default=None, alias="as")
+    many: bool = False
+    optional: bool = False
+    """A row without a match stays (with null, or an empty list, under `as`); else it is a bad row."""
+
+
+class Mismatch(Strict):
+    """Pairs that do not belong together, for image-text matching: in a share `rate` of the rows `keys`
+    come from another row. Which and from where is a function of the row's number alone. After `[*]`."""
+
+    keys: list[str]
+    rate: float = Field(default=0.5, gt=0, lt=1)
+    name: str = Field(default="matches", alias="as")
+    """Key that says true or false."""
+    differ: str | None = None
+    """Path whose value must be another in the other row (compared as text), e.g. `image_id`."""
+
+
 class SourceBase(Strict):
     root: str | None = None
     """Folder that relative paths of the source and of image fields start from. Relative roots start
     at the folder of the YAML file; `$NAME` and `~` are expanded."""
+    join: list[Join] = []
+    where: dict[str, Values | dict[Split, Values]] = {}
+    """Only rows that have this value, or one of these values, at a path (compared as text; true and false
+    in small letters); a mapping says it for each split, and splits that it leaves out have all rows. Joined
+    rows can be asked too."""
+    number: str | None = None
+    """Key under which each row gets its number in the source, counted from 1 (before `where`)."""
+    index: str | None = None
+    """The same, counted from 0."""
+    files: dict[str, str] = {}
+    """Key -> format string naming a JSON file of the row's own (`meta: "boxes/{metadata_fn}"`), which is read
+    with the row."""
+    mismatch: Mismatch | None = None
 
 
 class HfSource(SourceBase):
-    """A dataset of the Hugging Face hub, or local files/folders that `datasets.load_dataset` reads."""
+    """A dataset of the Hugging Face hub, or local files/folders that `datasets.load_dataset` reads. A copy
+    of a hub id in `$UNIFIED_DATA/hub/<id>` is read instead where it is there."""
 
     type: Literal["hf"]
     path: str
@@ -44,32 +94,67 @@ class HfSource(SourceBase):
     """Our split -> the hub's split expression, e.g. `validation[:500]`."""
 
 
-class JsonSource(SourceBase):
-    """JSON lines (`.jsonl`), or one JSON document whose list of rows stands at key `records`."""
+class Documents(SourceBase):
+    """Files that hold rows as a whole: a list of rows; a mapping of rows (`key` says where its keys go); or a
+    mapping of columns, equally long lists. Rows that are no mappings stand under `value`."""
+
+    splits: dict[Split, str | list[str]]
+    records: str | dict[Split, str] | None = None
+    """Where the rows stand in the document, `a.b`; a mapping says it for each split."""
+    key: str | None = None
+    """The rows are the values of a mapping; its keys come to stand under this name."""
+
+
+class JsonSource(Documents):
+    """JSON lines (`.jsonl`), or one JSON document."""
 
     type: Literal["jsonl", "json"]
-    splits: dict[Split, str | list[str]]
-    records: str | None = None
-    join: Join | None = None
 
 
-class Join(Strict):
-    """Adds the keys of the row with the same `on` in another JSON file (same split) to each row."""
+class PickleSource(Documents):
+    """A pickle of containers, text, numbers and numpy arrays, of Python 2 or 3. Anything else in it is
+    refused, and nothing is executed."""
 
+    type: Literal["pickle"]
+
+
+class MatSource(SourceBase):
+    """MATLAB files, v5 and v7.3. Rows along the sample axis, the last of each variable that fields use (of a
+    vector: the long one), with MATLAB's order of axes, e.g. {images: (h, w, 3), depths: (h, w)}."""
+
+    type: Literal["mat"]
     splits: dict[Split, str]
-    records: str | None = None
-    on: str
+    records: str | dict[Split, str] | None = None
+    """One variable: the elements of a struct array are rows; those of a list of numbers or of a cell stand
+    under `value`."""
 
 
 class CsvSource(SourceBase):
     type: Literal["csv"]
     splits: dict[Split, str | list[str]]
     delimiter: str = ","
+    columns: list[str] | None = None
+    """Column names of a file that has no header."""
+    quotes: bool = True
+    """Whether `"` may enclose a cell; in most TSV files (GLUE) it is plain text."""
 
 
 class ParquetSource(SourceBase):
     type: Literal["parquet"]
     splits: dict[Split, str | list[str]]
+
+
+class EntitiesSource(SourceBase):
+    """Flickr30k Entities. Rows, one a sentence: {image_id, image, sentence (0..4), caption, phrases: [{phrase,
+    first_char, last_char, chain, types, boxes}], grounded (the phrases that have boxes), grounded_caption
+    ({text, boxes, spans} for a field of type grounded_text)}. Boxes are xyxy from 0; `last_char` is excluded."""
+
+    type: Literal["entities"]
+    splits: dict[Split, str]
+    """Lists of image ids, one a line."""
+    sentences: str = "Sentences"
+    annotations: str = "Annotations"
+    images: str = "flickr30k-images"
 
 
 class CocoFiles(Strict):
@@ -134,10 +219,12 @@ class ToyboxSource(SourceBase):
 
 
 Source = Annotated[
-    HfSource | JsonSource | CsvSource | ParquetSource | CocoSource | ImageFolderSource | FilesSource
-    | WebdatasetSource | PythonSource | ToyboxSource,
+    HfSource | JsonSource | PickleSource | MatSource | CsvSource | ParquetSource | CocoSource | EntitiesSource
+    | ImageFolderSource | FilesSource | WebdatasetSource | PythonSource | ToyboxSource,
     Field(discriminator="type"),
 ]  # fmt: skip
+
+Join.model_rebuild()  # a join holds a source, and a source joins
 
 # ------------------------------------------------------------------------------------- fields
 
@@ -168,6 +255,9 @@ class FieldSpec(Strict):
     """Boxes and points: path of the label of each."""
     image: str | None = None
     """The image field whose frame a spatial value lives in; default: the first input image."""
+    at: float | None = Field(default=None, ge=0, le=1)
+    """Images: the path names a video or a folder of frames, and this is the share of its length at which
+    the frame is taken. Sound is not read."""
     default: Any = None
     """Used where the row lacks the key; without it a missing key is a bad row."""
 
@@ -224,11 +314,14 @@ class TargetSpec(Strict):
 
 class OptionsSpec(Strict):
     """Closed answers: exactly one of `choices` (the same for all rows), `field` (a `texts` field, per
-    row) and `file` (one a line)."""
+    row), `file` (one a line) and `pool`."""
 
     choices: list[str] | None = None
     field: str | None = None
     file: str | None = None
+    pool: str | None = None
+    """A `texts` field; the options of every row are its strings in all evaluated rows, in order (retrieval).
+    In training there are no options."""
     decode: Literal["rank", "constrain"] = "constrain"
 
 
@@ -247,7 +340,26 @@ class MetricSpec(Strict):
     name: str
     references: str | None = None
     """Field with the reference(s); default: the target."""
+    fields: dict[str, str] = {}
+    """Argument of the metric -> field: the metric is given the list of that field's values, one an example."""
+    by: str | None = None
+    """Field; the score is also told for the examples of each of its values, compared as text."""
     args: dict[str, Any] = {}
+
+
+class SubmissionSpec(Strict):
+    """The file that a benchmark's server takes."""
+
+    file: str
+    """Its name; `{split}` and `{task}` stand for themselves."""
+    format: Literal["json", "json_map", "csv", "png"] = "json"
+    """json: a list of rows; json_map: a mapping from `key` to rows (to the value itself where `row` has one
+    column); csv: lines without a header; png: one picture a row, named by `key`."""
+    key: str | None = None
+    """Source of the mapping's keys or of the pictures' names."""
+    row: dict[str, str] = {}
+    """Column -> its source: a field's name, or `$answer`, `$score`, `$rank`, `$ranks`, `$scores`, `$box`,
+    `$label`, `$mask`."""
 
 
 class CheckSpec(Strict):
@@ -277,6 +389,13 @@ class TaskSpec(Strict):
     tags: list[str] = []
     license: str | None = None
     citation: str | None = None
+    homepage: str | None = None
+    """Where the data is officially found."""
+    download: dict[str, str] = {}
+    """File or folder below the source's root -> what it comes from: an address, an archive to unpack, or
+    what else is to be done."""
+    notes: list[str] = []
+    """Traps, the protocol, what is not modelled."""
     source: Source | None = None
     """Where rows come from. A task without it can be checked and prompted, but not trained or evaluated
     on."""
@@ -290,6 +409,7 @@ class TaskSpec(Strict):
     postprocess: list[Literal["strip", "lowercase", "first_line"]] = []
     metrics: list[MetricSpec] = []
     """The first is the headline; default: those of the target's modality."""
+    submission: SubmissionSpec | None = None
     sampling: SamplingSpec = SamplingSpec()
     checks: list[CheckSpec] = []
 
@@ -387,6 +507,3 @@ class MixtureSpec(Strict):
             ({"tag": v[4:]} if v.startswith("tag:") else {"task": v}) if isinstance(v, str) else v
             for v in value
         ]
-
-
-JsonSource.model_rebuild()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from unified.errors import did_you_mean
@@ -146,12 +147,17 @@ def _known_keys(model: Any, data: Any, key: Key) -> list[str]:
     annotation = _member(model, data)
     for part in key:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            annotation = annotation.model_fields[str(part)].annotation
+            annotation = _by_key(annotation)[str(part)].annotation
         else:
             annotation = get_args(annotation)[-1]  # the values of a dict, the items of a list
         data = data[part]
         annotation = _member(annotation, data)
-    return list(annotation.model_fields)
+    return list(_by_key(annotation))
+
+
+def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the keys that stand in the YAML (`as` is a word of Python's own)."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
 def _member(annotation: Any, data: Any) -> Any:

@@ -12,7 +12,10 @@ from typing import Any
 from unified.specs.preprocess import Op, build_ops
 from unified.specs.schema import MixtureSpec, TaskSpec
 
-NOT_RESULTS = frozenset({"description", "tags", "license", "citation", "checks", "sampling"})
+NOT_RESULTS = frozenset(
+    {"description", "tags", "license", "citation", "homepage", "download", "notes", "checks", "sampling",
+     "submission"}
+)  # fmt: skip
 """Keys that change no result of a task, and so not its identity."""
 
 
@@ -27,7 +30,7 @@ class LoadedTask:
 
     @classmethod
     def of(cls, spec: TaskSpec, path: Path) -> LoadedTask:
-        return cls(spec, path, spec.model_dump(mode="json", exclude_defaults=True))
+        return cls(spec, path, spec.model_dump(mode="json", by_alias=True, exclude_defaults=True))
 
     @classmethod
     def from_resolved(cls, resolved: dict[str, Any], folder: Path) -> LoadedTask:
