@@ -75,6 +75,17 @@ def test_the_image_tokenizer_through_the_folder(tiny):
     for ids, name in ((codes, "recon"), (random, "random_codes_image")):
         pixels = vqgan.from_latent(vqgan.lookup(ids, (16, 16)))
         close(rearrange(pixels, "b c h w -> b h w c")[:, ::4, ::4], REFERENCE[f"case11/{name}_every4"], 1e-4)
+    # the generated images of case 8 come in 0..1
+    codes = torch.from_numpy(REFERENCE["case8/image_tokens"][:, 0]).long()
+    pixels = rearrange(vqgan.from_latent(vqgan.lookup(codes, (16, 16))), "b c h w -> b h w c")
+    close(((pixels + 1) / 2).clamp(0, 1)[:, ::4, ::4], REFERENCE["case8/image_every4"][:, 0], 1e-4)
+    whole = vqgan.decode(codes).numpy()[:, ::4, ::4]
+    assert np.abs(whole / 255 - REFERENCE["case8/image_every4"][:, 0]).max() < 0.51 / 255
+    # and the targets of cases 3 and 4 go in as codes
+    for case in ("case3", "case4"):
+        images = torch.from_numpy(golden.inputs()[case]["image_decoder_targets"])
+        codes = vqgan.nearest(vqgan.to_latent(rearrange(images, "b h w c -> b c h w")))
+        assert (codes.numpy() + golden.VOCAB == REFERENCE[f"{case}/image_decoder_tokens"]).all()
 
 
 def test_back_to_the_same_bytes(tiny, tmp_path):

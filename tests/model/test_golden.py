@@ -62,6 +62,7 @@ def test_bucket_tables():
 
 # ---------------------------------------------------------------- decoding
 
+SCORED = {"return_dict_in_generate": True, "output_scores": True}
 GREEDY = {"do_sample": False, "eos_token_id": None}  # the reference always runs to the full length
 
 
@@ -82,19 +83,12 @@ def with_image_start(model, ids):
 @torch.no_grad()
 def test_greedy_text():
     model = golden.model()
-    out = model.generate(
-        **golden.encoder_inputs("case6"),
-        max_new_tokens=12,
-        return_dict_in_generate=True,
-        output_scores=True,
-        **GREEDY,
-    )
+    out = model.generate(**golden.encoder_inputs("case6"), max_new_tokens=12, **SCORED, **GREEDY)
     tokens = REFERENCE["case6/text_tokens"][:, 0]
     assert (out.sequences[:, 1:].numpy() == tokens[:, :12]).all()
     last, code = log_probs(model, "case6", with_image_start(model, out.sequences)).max(-1)
     assert (code.numpy() == tokens[:, 12]).all()
-    steps = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
-    close(steps.sum(1) + last, REFERENCE["case6/scores"][:, 0], 1e-3)
+    close(total(model, out) + last, REFERENCE["case6/scores"][:, 0], 1e-3)
 
 
 @torch.no_grad()
@@ -106,14 +100,13 @@ def test_beam_search_of_three():
         num_beams=3,
         num_return_sequences=3,
         length_penalty=0.0,
-        return_dict_in_generate=True,
-        output_scores=True,
+        **SCORED,
         **GREEDY,
     )
     # its last step, over the one code of an image, chooses again among the beams
     last = log_probs(model, "case6", with_image_start(model, out.sequences))
-    total = (out.sequences_scores[:, None] + last).view(2, -1)
-    scores, at = total.topk(3)
+    sums = (out.sequences_scores[:, None] + last).view(2, -1)
+    scores, at = sums.topk(3)
     beams, codes = at // model.config.total_vocab_size, at % model.config.total_vocab_size
     text = out.sequences.view(2, 3, -1)[:, :, 1:].gather(1, beams[..., None].expand(-1, -1, 12))
     ours = torch.cat([text, codes[..., None]], -1).flip(1)  # the reference lists the best one last
@@ -121,14 +114,27 @@ def test_beam_search_of_three():
     close(scores.flip(1), REFERENCE["case7/scores"], 1e-3)
 
 
+def paint(model, start):
+    """Codes (B, 256) and their summed log-probability, greedily after (B, L) ids."""
+    out = model.generate(
+        **golden.encoder_inputs("case8"), decoder_input_ids=start, max_new_tokens=256, **SCORED, **GREEDY
+    )
+    return out.sequences[:, -256:].numpy() - golden.VOCAB, total(model, out)
+
+
+def total(model, out):
+    """(B,) the summed log-probability of what was generated."""
+    return model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True).sum(1)
+
+
 @torch.no_grad()
 def test_greedy_image():
     model = golden.model()
-    start = torch.tensor([[0, model.config.image_start_id]] * 2)
-    out = model.generate(
-        **golden.encoder_inputs("case8"), decoder_input_ids=start, max_new_tokens=256, **GREEDY
-    )
-    assert (out[:, 2:].numpy() - golden.VOCAB == REFERENCE["case8/image_tokens"][:, 0]).all()
+    start = torch.zeros(2, 1, dtype=torch.long)
+    codes, score = paint(model, F.pad(start, (0, 1), value=model.config.image_start_id))
+    assert (codes == REFERENCE["case8/image_tokens"][:, 0]).all()
+    # a text token is chosen before the image, counted, and replaced by the image's start
+    close(score + log_probs(model, "case8", start).amax(-1), REFERENCE["case8/scores"][:, 0], 1e-3)
 
 
 class Forbid(LogitsProcessor):
@@ -148,16 +154,13 @@ def test_constrained_text_with_a_forced_end_then_an_image():
         **golden.encoder_inputs("case8"),
         max_new_tokens=given["text_length"],
         logits_processor=LogitsProcessorList([Forbid(given["logit_masks"])]),
+        **SCORED,
         **GREEDY,
     )
-    assert (text[:, 1:].numpy() == REFERENCE["case12/text_tokens"][:, 0]).all()
-    image = model.generate(
-        **golden.encoder_inputs("case8"),
-        decoder_input_ids=with_image_start(model, text),
-        max_new_tokens=256,
-        **GREEDY,
-    )
-    assert (image[:, -256:].numpy() - golden.VOCAB == REFERENCE["case12/image_tokens"][:, 0]).all()
+    assert (text.sequences[:, 1:].numpy() == REFERENCE["case12/text_tokens"][:, 0]).all()
+    codes, score = paint(model, with_image_start(model, text.sequences))
+    assert (codes == REFERENCE["case12/image_tokens"][:, 0]).all()
+    close(total(model, text) + score, REFERENCE["case12/scores"][:, 0], 1e-3)
 
 
 @pytest.mark.parametrize("max_rows", [2, 512])
