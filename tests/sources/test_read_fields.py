@@ -523,7 +523,7 @@ def test_segmentation_of_labelled_objects(tmp_path: Path) -> None:
             {"type": "boxes", "format": "xyhw"},
             "fields.v.format: unknown format 'xyhw' (did you mean 'xywh'?)",
         ),
-        ({"type": "text", "format": "png"}, "fields.v.format: unknown format 'png'; `text` has none"),
+        ({"type": "text", "format": "png"}, "fields.v.format: unknown format 'png'; there are: tokens"),
         ({"type": "normals", "axes": ["x", "x", "z"]}, "must name x, y and z once each"),
         ({"image": "imgae"}, "fields.v.image: no field 'imgae' (did you mean 'image'?)"),
     ],
@@ -547,3 +547,31 @@ def test_typed_rows_cost_microseconds(tmp_path: Path) -> None:
 
     # About 20 us on an idle core; the best of several runs, and room for slow machines.
     assert min(once() for _ in range(10)) < 150e-6
+
+
+def test_mixed_tokens_become_text_with_numbered_objects(tmp_path: Path) -> None:
+    row = {
+        "q": ["Why", "is", [0], "near", [1, 2], "'s", "dog", "?"],
+        "answers": [[[0, 1, 2], "do", "n't", "know", "."], ["(", "No", ")", ","]],
+        "objects": ["person", "person", "car"],
+    }
+    fields = {
+        "q": {"type": "text", "format": "tokens", "labels": "objects"},
+        "answers": {"type": "texts", "format": "tokens", "labels": "objects"},
+    }
+    for name, expected in (
+        ("q", Text("Why is person1 near person2 and car3's dog?")),
+        ("answers", Texts(("person1, person2 and car3 don't know.", "(No),"))),
+    ):
+        assert read(tmp_path, fields[name] | {"path": name}, row[name], **row) == expected
+    with pytest.raises(BadRow, match="object 3, of objects 0 to 2"):
+        read(tmp_path, fields["q"] | {"path": "q"}, [[3]], objects=row["objects"], q=[[3]])
+
+
+def test_a_list_written_as_text(tmp_path: Path) -> None:
+    field = {"type": "texts", "format": "list"}
+    assert read(tmp_path, field, "['a', \"b's\"]") == Texts(("a", "b's"))
+    assert read(tmp_path, field, ["a", "b"]) == Texts(("a", "b"))
+    for text in ("a, b", "__import__('os')"):
+        with pytest.raises(BadRow, match="no list written as text"):
+            read(tmp_path, field, text)

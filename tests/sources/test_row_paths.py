@@ -7,6 +7,7 @@ import pytest
 
 from unified.sources.base import NamedInt
 from unified.sources.paths import ELEMENT_KEY, Missing, compile_path, exploded_part
+from unified.specs.example import BadRow
 
 ROW = {
     "id": 7,
@@ -41,10 +42,35 @@ ROW = {
         ("{a.b.c}-{a.list[1]}", "1-20"),
         ("{class}", "dog"),
         ("{class:02d}", "03"),
+        ("a.list[1:]", [20, 30]),
+        ("cell[:-2]", "00"),
+        ("objects[].box[:1]", [[1], [3]]),
+        ("{cell[2:]}.png", "12.png"),
+        ("idd | id", 7),
+        ("nothing | a.b.c", 1),
+        ("{idd | id}-{cell}", "7-0012"),
     ],
 )
 def test_path_finds_value(path: str, value: object) -> None:
     assert compile_path(path)(ROW) == value
+
+
+def test_elements_of_lists_of_lists_and_those_before():
+    row = {"pairs": [["a", "b"], ["c"]], "turns": [{"q": "x"}, {"q": "y"}, {"q": "z"}], ELEMENT_KEY: 2}
+    assert compile_path("pairs[][*]")(row) == "c"
+    assert exploded_part("pairs[][*]") == "pairs[]"
+    assert exploded_part("turns[:*][].q") is None and exploded_part("[*]") is None
+    assert compile_path("turns[:*][].q")(row) == ["x", "y"]
+    assert compile_path("[*]")(row) == 2
+
+
+def test_several_paths_of_a_file_give_the_one_that_exists(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "7.jpg").touch()
+    found = compile_path("a/{id}.jpg | {idd}.jpg | b/{id}.jpg", files=True)(ROW)
+    assert found == ("a/7.jpg", "b/7.jpg") and found.existing(tmp_path) == "b/7.jpg"
+    with pytest.raises(BadRow, match="no such file: .*a/7.jpg nor .*c/7.jpg"):
+        compile_path("a/{id}.jpg | c/{id}.jpg", files=True)(ROW).existing(tmp_path)
 
 
 def test_path_into_an_array() -> None:
@@ -61,6 +87,8 @@ def test_path_into_an_array() -> None:
         ("id[]", "'id' is not a list but a int"),
         ("nothing.x", "'nothing' is null"),
         ("objects[].name", "no key 'name' in 'objects[0]'"),
+        ("idd | a.x", "none of 'idd | a.x': no key 'idd'"),
+        ("[*]", "no other field takes a list apart"),
         ("{nothing}.jpg", "needs text or a number but found null"),
         ("{a}.jpg", "found a mapping"),
         ("{col.with.dots:03d}", "'whole' cannot be written in the format '03d'"),

@@ -73,7 +73,8 @@ class Parts:
     def __init__(self, parts: Sequence[str]) -> None:
         self.parts = tuple(parts)
         self.first = parts[0]
-        self.getters = [(part, compile_path(part)) for part in parts]
+        # `a[][*]` takes the lists in `a` as one.
+        self.getters = [(part, compile_path(f"{part}[]" if "[]" in part else part)) for part in parts]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Parts, (self.parts,)

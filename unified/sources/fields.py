@@ -6,7 +6,7 @@ costs a few microseconds a field on top of decoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,12 +16,13 @@ from unified.sources.base import Row, RowSource, RowStream
 from unified.sources.dense import parse_axes, to_depth, to_frame, to_mask, to_normals, to_segmentation
 from unified.sources.images import read_rgb
 from unified.sources.location import source_root
-from unified.sources.paths import Getter, Missing, compile_path
+from unified.sources.paths import Candidates, Getter, Missing, compile_path
 from unified.sources.spatial import NORMALIZED, to_boxes, to_grounded_text, to_keypoints, to_points
-from unified.sources.strings import to_number, to_text, to_texts
+from unified.sources.strings import parse_list, to_number, to_text, to_texts
+from unified.sources.tokens import to_tagged_text
 from unified.specs.example import BadRow
 from unified.specs.schema import FieldSpec, FieldType
-from unified.specs.vocabulary import FORMATS, LOCATIONS
+from unified.specs.vocabulary import DENSE, FORMATS, LOCATIONS
 from unified.values.types import DENSE_TYPES, TYPES, Image, Label, Number, Size, Text, Texts, Value
 
 if TYPE_CHECKING:
@@ -57,8 +58,15 @@ class _Field:
     """The field whose pixels a dense value shows, unless it is a picture of its own."""
 
 
-def read_fields(task: LoadedTask, row: Row, source: RowSource | RowStream | None = None) -> dict[str, Value]:
-    """The values of all fields, in the frame of the source.
+def read_fields(
+    task: LoadedTask,
+    row: Row,
+    source: RowSource | RowStream | None = None,
+    *,
+    optional: Collection[str] = (),
+) -> dict[str, Value]:
+    """The values of all fields, in the frame of the source. Those that are `optional` are left out where the
+    row has nothing for them.
 
     Relative paths of images start at `source.root`; without a source (a row written in a spec) at
     the root that the spec states. Raises BadRow with the field and the reason, UserError where the
@@ -71,6 +79,8 @@ def read_fields(task: LoadedTask, row: Row, source: RowSource | RowStream | None
         try:
             values[item.name] = _read(item, row, context)
         except (BadRow, Missing) as problem:
+            if isinstance(problem, Missing) and item.name in optional:
+                continue
             raise BadRow(f"field '{item.name}': {problem}") from problem
     return values
 
@@ -84,6 +94,8 @@ def _read(item: _Field, row: Row, context: _Context) -> Value:
         if item.default is None:
             raise
         raw = item.default
+    if isinstance(raw, Candidates):
+        raw = raw.existing(context.root)
     if isinstance(raw, item.kind):
         value: Value = raw  # type: ignore[assignment]
         if item.names is not None and value.names != item.names:  # type: ignore[union-attr]
@@ -140,7 +152,7 @@ def _compile_field(task: LoadedTask, name: str) -> _Field:
     kind = task.spec.field_type(name)
     where = f"{task.path}: fields.{name}"
     try:
-        get = compile_path(spec.path if spec.path is not None else name)
+        get = compile_path(spec.path if spec.path is not None else name, files=kind in DENSE)
         get_labels = compile_path(spec.labels) if spec.labels is not None else None
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
@@ -178,6 +190,12 @@ def _converter(
         legal = FORMATS.get(kind, ())
         known = f"; there are: {', '.join(legal)}" if legal else f"; `{kind}` has none"
         raise UserError(f"{where}.format: unknown format '{form}'{did_you_mean(form, legal)}{known}")
+    if kind == "text" and form == "tokens":
+        return lambda raw, c: Text(to_tagged_text(raw, c.labels))
+    if kind == "texts" and form == "tokens":
+        return lambda raw, c: Texts(tuple([to_tagged_text(tokens, c.labels) for tokens in raw]))
+    if kind == "texts" and form == "list":
+        return lambda raw, _: Texts(to_texts(parse_list(raw), names, mapping))
     if kind == "text":
         return lambda raw, _: Text(to_text(raw, names, mapping))
     if kind == "label":

@@ -2,7 +2,11 @@
 
     a.b        key b of a                 a[0]     element 0 of a
     a[].b      b of all elements of a     a[*].b   b of one element; the row is exploded, see explode.py
+    a[1:3]     part of a list or a text   a[:*]    the elements before the one that [*] stands for
+    a[][*]     one element of the lists in a, taken as one list
+    [*]        the number of the element, from 0
     {a}_{b.c}  text made of values: braces hold paths, `{id:012d}` takes Python's format marks
+    a | b      the first that the row has; of several image files, the first that exists
 
 A row key that equals the whole path wins, so that columns may have dots in their names. `[]` and
 `[*]` also go over a mapping of parallel lists, as `datasets` returns for sequences of mappings.
@@ -11,14 +15,16 @@ A row key that equals the whole path wins, so that columns may have dots in thei
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from string import Formatter
 from typing import Any, TypeAlias
 
 from unified.sources.base import NamedInt, Row
+from unified.specs.example import BadRow
 
 Getter: TypeAlias = Callable[[Row], Any]
-Step: TypeAlias = "str | int | _Marker"
+Step: TypeAlias = "str | int | slice | _Marker"
 
 ELEMENT_KEY = "[*]"
 """Key under which an exploded row holds the number of its element."""
@@ -33,15 +39,34 @@ class _Marker:
         self.text = text
 
 
-EACH, ELEMENT = _Marker("[]"), _Marker("[*]")
+EACH, ELEMENT, BEFORE = _Marker("[]"), _Marker("[*]"), _Marker("[:*]")
 
-_STEP = re.compile(r"(?:(?:^|(?<=.)\.)([^.\[\]{}]+))|\[(-?\d+|\*)?\]")
+_STEP = re.compile(r"(?:(?:^|(?<=.)\.)([^.\[\]{}]+))|\[(-?\d+|\*|:\*|-?\d*:-?\d*)?\]")
+_OR = re.compile(r"\s\|\s(?![^{]*\})")
+"""Between alternatives; those inside braces belong to the braces."""
 
 
-def compile_path(path: str) -> Getter:
-    """A function from row to value; it raises Missing. Raises ValueError for a path that is not one."""
+class Candidates(tuple[Any, ...]):
+    """What several paths of a file give, of which the first that exists is meant."""
+
+    def existing(self, root: Path) -> Any:
+        for candidate in self:
+            if not isinstance(candidate, str) or (root / candidate).exists():
+                return candidate
+        raise BadRow(f"no such file: {' nor '.join(str(root / candidate) for candidate in self)}")
+
+
+def compile_path(path: str, *, files: bool = False) -> Getter:
+    """A function from row to value; it raises Missing. Raises ValueError for a path that is not one.
+
+    With `files`, alternatives give all that the row has, as Candidates."""
+    ways = _OR.split(path)
+    if len(ways) > 1:
+        return _either([compile_path(way.strip()) for way in ways], path, files)
     if "{" in path or "}" in path:
         return _format(path)
+    if path == ELEMENT_KEY:
+        return _element_number
     steps = parse_path(path)
 
     if len(steps) == 1:
@@ -74,7 +99,7 @@ def parse_path(path: str) -> tuple[Step, ...]:
         if key is not None:
             steps.append(key)
         else:
-            steps.append(EACH if bracket is None else ELEMENT if bracket == "*" else int(bracket))
+            steps.append(_bracket(bracket))
     if not steps or not isinstance(steps[0], str):
         raise ValueError(f"'{path}' is not a path: it must begin with a key of the row")
     if steps.count(ELEMENT) > 1:
@@ -82,15 +107,58 @@ def parse_path(path: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def _bracket(text: str | None) -> Step:
+    if text is None:
+        return EACH
+    if text in ("*", ":*"):
+        return ELEMENT if text == "*" else BEFORE
+    if ":" in text:
+        start, stop = text.split(":")
+        return slice(int(start) if start else None, int(stop) if stop else None)
+    return int(text)
+
+
+def _element_number(row: Row) -> int:
+    if ELEMENT_KEY not in row:
+        raise Missing("'[*]' is the number of an element, but no other field takes a list apart with [*]")
+    number: int = row[ELEMENT_KEY]
+    return number
+
+
+def _either(getters: Sequence[Getter], path: str, files: bool) -> Getter:
+    def get(row: Row) -> Any:
+        found, problems = [], []
+        for getter in getters:
+            try:
+                value = getter(row)
+            except Missing as problem:
+                problems.append(str(problem))
+                continue
+            if value is not None and not files:
+                return value
+            found.append(value)
+        found = [value for value in found if value is not None]
+        if not found:
+            raise Missing(f"none of '{path}': {'; '.join(problems) or 'all are null'}")
+        return Candidates(found)
+
+    return get
+
+
 def exploded_part(path: str) -> str | None:
     """What stands before `[*]` in a path, or None."""
-    if "{" in path:
-        parts = {exploded_part(name) for _, name, _, _ in Formatter().parse(path) if name}
-        parts.discard(None)
-        if len(parts) > 1:
-            raise ValueError(f"'{path}' explodes two lists")
-        return parts.pop() if parts else None
-    return path.partition("[*]")[0] if "[*]" in path else None
+    ways = _OR.split(path)
+    inner = [name for way in ways for _, name, _, _ in Formatter().parse(way) if name] if "{" in path else ways
+    parts = {exploded_part(name) for name in inner} if inner != [path] else {_before_element(path)}
+    parts.discard(None)
+    if len(parts) > 1:
+        raise ValueError(f"'{path}' explodes two lists")
+    return parts.pop() if parts else None
+
+
+def _before_element(path: str) -> str | None:
+    before, found, _ = path.partition(ELEMENT_KEY)
+    return before if found and before else None
 
 
 def elements(value: Any, at: str) -> list[Any]:
@@ -118,8 +186,20 @@ def _walk(value: Any, steps: tuple[Step, ...], element: int, at: str) -> Any:
             at = f"{at}.{step}" if at else step
         elif step is EACH:
             rest = steps[number + 1 :]
-            found = [_walk(item, rest, element, f"{at}[{i}]") for i, item in enumerate(elements(value, at))]
-            return [leaf for branch in found for leaf in branch] if EACH in rest else found
+            cut = rest.index(ELEMENT) if ELEMENT in rest else len(rest)
+            inner = rest[:cut]
+            found = [_walk(item, inner, element, f"{at}[{i}]") for i, item in enumerate(elements(value, at))]
+            if EACH in inner:
+                found = [leaf for branch in found for leaf in branch]
+            if cut == len(rest):
+                return found
+            flat = [leaf for i, branch in enumerate(found) for leaf in elements(branch, f"{at}[{i}]")]
+            return _walk(flat, rest[cut:], element, f"{at}[]")
+        elif step is BEFORE or isinstance(step, slice):
+            if isinstance(step, slice) and isinstance(value, str):
+                value = value[step]
+            else:
+                value = elements(value, at)[step if isinstance(step, slice) else slice(element)]
         else:
             index = element if step is ELEMENT else step
             assert isinstance(index, int)

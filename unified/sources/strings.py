@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,6 +39,19 @@ def to_texts(
         raw = raw.tolist()
     items = raw if isinstance(raw, (list, tuple)) else [raw]
     return tuple([to_text(item, names, mapping) for item in items])
+
+
+def parse_list(raw: Any) -> list[Any]:
+    """A list that stands in the row as text, `["a", "b"]` of JSON or `['a', 'b']` of Python; a list as it is."""
+    if not isinstance(raw, str):
+        return list(raw)
+    try:
+        value = ast.literal_eval(raw)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = None
+    if not isinstance(value, (list, tuple)):
+        raise BadRow(f"no list written as text: {_short(raw)}")
+    return list(value)
 
 
 def to_number(raw: Any, unit_scale: float | None = None) -> float:

@@ -86,7 +86,11 @@ def check_fields(spec: TaskSpec) -> Found:
         kind, key = spec.field_type(name), ("fields", name)
         if not name.isidentifier():
             yield key, f"'{name}' cannot be used in templates; use letters, digits and _"
+        if field.format == "tokens" and field.labels is None:
+            yield key, "tokens point at objects; name their list with `labels`"
         for option, kinds in FIELD_KEYS.items():
+            if option == "labels" and field.format == "tokens":
+                continue
             if getattr(field, option) is not None and kind not in kinds:
                 yield (*key, option), f"means nothing for type {kind}, only for {_one_of(kinds)}"
         yield from _check_format(kind, field.format, (*key, "format"))
@@ -297,11 +301,17 @@ def check_metrics(spec: TaskSpec) -> Found:
             yield key, f"metric '{metric.name}' scores {scored}, but the answer is {spec.modality}"
         named = [(("references",), metric.references), (("by",), metric.by)]
         named += [(("fields", argument), field) for argument, field in metric.fields.items()]
+        if metric.jointly is not None:
+            named.append((("jointly", "key"), metric.jointly.key))
+            if i == 0:
+                yield (*key, "jointly"), "the first metric is the headline, and must be the task's own"
+            if metric.jointly.task == spec.task:
+                yield (*key, "jointly", "task"), "is this task itself"
         for at, field in named:
             if field is not None and field not in spec.fields:
                 yield (*key, *at), _not_a_field(spec, field)
-        if metric.name in [m.name for m in spec.metrics[:i]]:
-            yield key, f"metric '{metric.name}' stands here twice"
+        if metric.label in [m.label for m in spec.metrics[:i]]:
+            yield key, f"metric '{metric.label}' stands here twice"
 
 
 RULES: tuple[Rule, ...] = (check_splits, check_fields, check_images, check_prompts, check_target)

@@ -237,12 +237,15 @@ class FieldSpec(Strict):
     `caption`/`question`/... -> text), else `text`."""
     path: str | None = None
     """Where the value stands in the row; default: the field's name. `a.b` goes down, `a[0]` indexes,
-    `a[].b` collects all elements into one value, `a[*]` makes one example for each element. A path
-    with braces is a format string over the row (`"{folder}/{stem}_depth.png"`)."""
+    `a[1:3]` cuts a list or a text, `a[].b` collects all elements into one value, `a[*]` makes one example
+    for each element (`a[][*]`: of the lists in a; `[*]`: its number; `a[:*]`: those before it). A path
+    with braces is a format string over the row (`"{folder}/{stem}_depth.png"`). `a | b` is the first that
+    the row has, or of files, that exists."""
     format: str | None = None
     """Boxes (also of grounded_text): xyxy (default), xywh, cxcywh, yxyx. Points: xy. Keypoints: coco.
     Each with `normalized_` before it when in 0..1. Mask: png, rle, polygon, bool. Segmentation: png.
-    Depth: png, npy. Normals: rgb, npy. Other types have none."""
+    Depth: png, npy. Normals: rgb, npy. Text: tokens, words and lists of indices into `labels` (VCR).
+    Texts: tokens of each; list, a list written as text. Other types have none."""
     unit_scale: float | None = None
     """Raw number x unit_scale = the value's unit (depth PNG in mm: 0.001)."""
     axes: tuple[str, str, str] | None = None
@@ -336,6 +339,14 @@ class GenerationSpec(Strict):
     """Only ids that the target's kind allows may be generated."""
 
 
+class JointSpec(Strict):
+    """Another task, evaluated in the same call, and the field (of both tasks) whose value its examples
+    share with those of this one. VCR's Q->AR: right where answer and rationale are."""
+
+    task: str
+    key: str
+
+
 class MetricSpec(Strict):
     name: str
     references: str | None = None
@@ -344,22 +355,41 @@ class MetricSpec(Strict):
     """Argument of the metric -> field: the metric is given the list of that field's values, one an example."""
     by: str | None = None
     """Field; the score is also told for the examples of each of its values, compared as text."""
+    jointly: JointSpec | None = None
+    """Makes this the mean over examples of this task's score times that of another task's example."""
     args: dict[str, Any] = {}
+
+    @property
+    def label(self) -> str:
+        """What it is called in results: its name, with arguments if it has any."""
+        args = [f"{k}={v}" for k, v in self.args.items()]
+        args += [f"jointly={self.jointly.task}"] if self.jointly is not None else []
+        return f"{self.name}({', '.join(args)})" if args else self.name
 
 
 class SubmissionSpec(Strict):
-    """The file that a benchmark's server takes."""
+    """The file that a benchmark's server takes, written by `unified eval ... --submission FOLDER`."""
 
     file: str
-    """Its name; `{split}` and `{task}` stand for themselves."""
+    """Its name; `{split}` and `{task}` stand for themselves. png: a folder."""
     format: Literal["json", "json_map", "csv", "png"] = "json"
-    """json: a list of rows; json_map: a mapping from `key` to rows (to the value itself where `row` has one
-    column); csv: lines without a header; png: one picture a row, named by `key`."""
+    """json: a list of rows. json_map: a mapping from `key` to rows, or to their values where the only column
+    is called `value`; tasks that write the same file share the rows of a key. csv: lines in the order of
+    `row`. png: one picture a row, as large as its image, named by `key`; masks are 0 and 255."""
     key: str | None = None
-    """Source of the mapping's keys or of the pictures' names."""
+    """Field of the mapping's keys or of the pictures' names (whose own ending is dropped)."""
     row: dict[str, str] = {}
-    """Column -> its source: a field's name, or `$answer`, `$score`, `$rank`, `$ranks`, `$scores`, `$box`,
-    `$label`, `$mask`."""
+    """Column -> its source: a field's name (fields of type number are written as numbers), or of the
+    prediction: `$answer` its text or number; `$choice` the place of the chosen option, from 0; `$scores` the
+    log-probability of each option, `$ranks` their ranks, from 1 (both need `decode: rank`); `$score` the
+    log-probability of a text, or how sure a box is (1 where the model does not say); `$mask` COCO's run
+    lengths; and with a row for each box or figure: `$box` x, y, width, height in pixels, `$xyxy` its corners,
+    `$label`, `$keypoints` x, y, visibility of each joint."""
+    codes: dict[str, dict[str, str | int]] = {}
+    """Column -> text -> what is written for it, e.g. the category ids of labels. Rows with another text are
+    left out."""
+    header: bool = False
+    """csv: whether the first line names the columns."""
 
 
 class CheckSpec(Strict):

@@ -65,6 +65,8 @@ LABELLED_BOX_METRICS = ("coco_ap",)
 _BOXES = ("xyxy", "xywh", "cxcywh", "yxyx")
 _ANY_BOXES = (*_BOXES, *(f"normalized_{name}" for name in _BOXES))
 FORMATS: dict[FieldType, tuple[str, ...]] = {
+    "text": ("tokens",),
+    "texts": ("tokens", "list"),
     "boxes": _ANY_BOXES,
     "grounded_text": _ANY_BOXES,
     "points": ("xy", "normalized_xy"),
