@@ -47,6 +47,7 @@ ROW = {
         ("objects[].box[:1]", [[1], [3]]),
         ("{cell[2:]}.png", "12.png"),
         ("idd | id", 7),
+        ("objects[a.b.c].box", [3, 4]),
         ("nothing | a.b.c", 1),
         ("{idd | id}-{cell}", "7-0012"),
     ],
@@ -88,6 +89,8 @@ def test_path_into_an_array() -> None:
         ("nothing.x", "'nothing' is null"),
         ("objects[].name", "no key 'name' in 'objects[0]'"),
         ("idd | a.x", "none of 'idd | a.x': no key 'idd'"),
+        ("a.list[class]", "'a.list' has 3 elements, so no [3]"),
+        ("a.list[col.with.dots]", "'col.with.dots' is no number of an element: 'whole'"),
         ("[*]", "no other field takes a list apart"),
         ("{nothing}.jpg", "needs text or a number but found null"),
         ("{a}.jpg", "found a mapping"),
@@ -100,7 +103,7 @@ def test_missing_says_what_and_what_there_is(path: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["", "a..b", "a[x]", "[0]", "a.b.", "a[*].b[*]", "{}", "{a!r}", ".a"])
+@pytest.mark.parametrize("path", ["", "a..b", "a[x y]", "[0]", "a.b.", "a[*].b[*]", "{}", "{a!r}", ".a"])
 def test_not_a_path(path: str) -> None:
     with pytest.raises(ValueError):
         compile_path(path)

@@ -3,6 +3,7 @@
     a.b        key b of a                 a[0]     element 0 of a
     a[].b      b of all elements of a     a[*].b   b of one element; the row is exploded, see explode.py
     a[1:3]     part of a list or a text   a[:*]    the elements before the one that [*] stands for
+    a[b.c]     the element of a whose number stands at b.c
     a[][*]     one element of the lists in a, taken as one list
     [*]        the number of the element, from 0
     {a}_{b.c}  text made of values: braces hold paths, `{id:012d}` takes Python's format marks
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from string import Formatter
 from typing import Any, TypeAlias
@@ -24,7 +26,7 @@ from unified.sources.base import NamedInt, Row
 from unified.specs.example import BadRow
 
 Getter: TypeAlias = Callable[[Row], Any]
-Step: TypeAlias = "str | int | slice | _Marker"
+Step: TypeAlias = "str | int | slice | _Marker | _NumberedBy"
 
 ELEMENT_KEY = "[*]"
 """Key under which an exploded row holds the number of its element."""
@@ -39,9 +41,22 @@ class _Marker:
         self.text = text
 
 
+class _NumberedBy:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.get = compile_path(path)
+
+    def number(self, row: Row) -> int:
+        value = self.get(row)
+        try:
+            return index(int(value) if isinstance(value, str) else value)
+        except (TypeError, ValueError):
+            raise Missing(f"'{self.path}' is no number of an element: {value!r}") from None
+
+
 EACH, ELEMENT, BEFORE = _Marker("[]"), _Marker("[*]"), _Marker("[:*]")
 
-_STEP = re.compile(r"(?:(?:^|(?<=.)\.)([^.\[\]{}]+))|\[(-?\d+|\*|:\*|-?\d*:-?\d*)?\]")
+_STEP = re.compile(r"(?:(?:^|(?<=.)\.)([^.\[\]{}]+))|\[(-?\d+|\*|:\*|-?\d*:-?\d*|[A-Za-z_][\w.]*)?\]")
 _OR = re.compile(r"\s\|\s(?![^{]*\})")
 """Between alternatives; those inside braces belong to the braces."""
 
@@ -80,7 +95,7 @@ def compile_path(path: str, *, files: bool = False) -> Getter:
         return get_column
 
     def get(row: Row) -> Any:
-        return row[path] if path in row else _walk(row, steps, row.get(ELEMENT_KEY, 0), "")
+        return row[path] if path in row else _walk(row, steps, row, "")
 
     return get
 
@@ -112,6 +127,8 @@ def _bracket(text: str | None) -> Step:
         return EACH
     if text in ("*", ":*"):
         return ELEMENT if text == "*" else BEFORE
+    if text[0].isalpha() or text[0] == "_":
+        return _NumberedBy(text)
     if ":" in text:
         start, stop = text.split(":")
         return slice(int(start) if start else None, int(stop) if stop else None)
@@ -172,7 +189,7 @@ def elements(value: Any, at: str) -> list[Any]:
     raise Missing(f"'{at}' is not a list but {_kind(value)}")
 
 
-def _walk(value: Any, steps: tuple[Step, ...], element: int, at: str) -> Any:
+def _walk(value: Any, steps: tuple[Step, ...], row: Row, at: str) -> Any:
     for number, step in enumerate(steps):
         if value is None:
             raise Missing(f"'{at}' is null")
@@ -188,27 +205,35 @@ def _walk(value: Any, steps: tuple[Step, ...], element: int, at: str) -> Any:
             rest = steps[number + 1 :]
             cut = rest.index(ELEMENT) if ELEMENT in rest else len(rest)
             inner = rest[:cut]
-            found = [_walk(item, inner, element, f"{at}[{i}]") for i, item in enumerate(elements(value, at))]
+            found = [_walk(item, inner, row, f"{at}[{i}]") for i, item in enumerate(elements(value, at))]
             if EACH in inner:
                 found = [leaf for branch in found for leaf in branch]
             if cut == len(rest):
                 return found
             flat = [leaf for i, branch in enumerate(found) for leaf in elements(branch, f"{at}[{i}]")]
-            return _walk(flat, rest[cut:], element, f"{at}[]")
+            return _walk(flat, rest[cut:], row, f"{at}[]")
         elif step is BEFORE or isinstance(step, slice):
             if isinstance(step, slice) and isinstance(value, str):
                 value = value[step]
             else:
-                value = elements(value, at)[step if isinstance(step, slice) else slice(element)]
+                value = elements(value, at)[step if isinstance(step, slice) else slice(row.get(ELEMENT_KEY, 0))]
         else:
-            index = element if step is ELEMENT else step
-            assert isinstance(index, int)
+            place = _place(step, row)
             items = elements(value, at)
-            if not -len(items) <= index < len(items):
-                raise Missing(f"'{at}' has {len(items)} elements, so no [{index}]")
-            value = items[index]
-            at = f"{at}[{index}]"
+            if not -len(items) <= place < len(items):
+                raise Missing(f"'{at}' has {len(items)} elements, so no [{place}]")
+            value = items[place]
+            at = f"{at}[{place}]"
     return value
+
+
+def _place(step: Step, row: Row) -> int:
+    if step is ELEMENT:
+        return int(row.get(ELEMENT_KEY, 0))
+    if isinstance(step, _NumberedBy):
+        return step.number(row)
+    assert isinstance(step, int)
+    return step
 
 
 def _format(template: str) -> Getter:
