@@ -157,6 +157,31 @@ class EntitiesSource(SourceBase):
     images: str = "flickr30k-images"
 
 
+class SwigSource(SourceBase):
+    """SWiG (grounded situations). Rows, one a picture: {image, image_id, width, height, verb, abstract, order (the
+    verb's roles), nouns (of most annotators), boxes, roles and situation (grounded text: `agent: man, item: ball`,
+    and the same after the verb), frames (the text of each of the three annotators)}."""
+
+    type: Literal["swig"]
+    splits: dict[Split, str]
+    space: str = "SWiG_jsons/imsitu_space.json"
+    images: str = "images_512"
+
+
+class ActivityNetEntitiesSource(SourceBase):
+    """ActivityNet-Entities. Rows, one a frame with boxes: {video, segment, frame (0..9, of ten of the event), start,
+    end, duration (seconds), caption, classes, grounded_caption ({text, boxes, spans} for a field of type
+    grounded_text; boxes xyxy in 0..1)}."""
+
+    type: Literal["activitynet_entities"]
+    splits: dict[Split, str]
+    """Our split -> that of `ids`: training, validation."""
+    annotations: str = "anet_entities_cleaned_class_thresh50_trainval.json"
+    sizes: str = "anet_entities_trainval.json"
+    """The raw annotations, which tell the size of the frames that the boxes are in."""
+    ids: str = "split_ids_anet_entities.json"
+
+
 class CocoFiles(Strict):
     images: str
     annotations: str
@@ -164,12 +189,13 @@ class CocoFiles(Strict):
 
 class CocoSource(SourceBase):
     """Official COCO JSON. Rows, `per: image`: {image, image_id, width, height, boxes, labels, areas,
-    captions, keypoints, masks}; `per: annotation`: one row an object with the same keys in the singular
-    {image, box, label, area, keypoints, mask, caption}. `crowd` annotations are left out."""
+    captions, keypoints, masks, crowd_boxes, crowd_labels}; `per: annotation`: one row an object with the same keys in
+    the singular {image, box, label, area, keypoints, mask, caption}; `per: class`: one row a class that an image
+    shows, as per image but with its `label`. `crowd` annotations are nowhere but in crowd_boxes."""
 
     type: Literal["coco"]
     kind: Literal["instances", "captions", "keypoints"]
-    per: Literal["image", "annotation"] = "image"
+    per: Literal["image", "annotation", "class"] = "image"
     splits: dict[Split, CocoFiles]
     min_area: float = 0.0
 
@@ -220,7 +246,8 @@ class ToyboxSource(SourceBase):
 
 Source = Annotated[
     HfSource | JsonSource | PickleSource | MatSource | CsvSource | ParquetSource | CocoSource | EntitiesSource
-    | ImageFolderSource | FilesSource | WebdatasetSource | PythonSource | ToyboxSource,
+    | SwigSource | ActivityNetEntitiesSource | ImageFolderSource | FilesSource | WebdatasetSource | PythonSource
+    | ToyboxSource,
     Field(discriminator="type"),
 ]  # fmt: skip
 
