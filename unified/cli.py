@@ -240,14 +240,18 @@ def convert(args: argparse.Namespace) -> int:
             raise UserError(f"--size {args.size}: is for reading an official checkpoint; leave it out")
         from unified.conversion.to_official import convert_back
 
-        lines = convert_back(source, out)
+        lines = convert_back(source, out, on_progress=_show_bytes)
     else:
         from unified.conversion.from_official import convert as from_official
 
         command = shlex.join(["unified", "convert", *args.words, "--size", args.size])
-        lines = from_official(source, out, size=args.size, command=command)
+        lines = from_official(source, out, size=args.size, command=command, on_progress=_show_bytes)
     print("\n".join(lines))
     return 0
+
+
+def _show_bytes(done: int, total: int) -> None:
+    print(f"{done / 1e9:.1f} of {total / 1e9:.1f} GB", file=sys.stderr, flush=True)
 
 
 def report(args: argparse.Namespace) -> int:

@@ -1,8 +1,11 @@
 """`unified convert`."""
 
+from functools import partial
+
 import pytest
 
 from unified.cli import main
+from unified.conversion import from_official
 
 
 def test_there_and_back(tiny, tmp_path, capfd):
@@ -14,6 +17,16 @@ def test_there_and_back(tiny, tmp_path, capfd):
     assert main(["convert", str(tmp_path / "deep/out"), str(tmp_path / "x.bin"), "--to", "unified-io"]) == 0
     assert "426 arrays" in capfd.readouterr().out
     assert (tmp_path / "x.bin").read_bytes() == tiny[0].read_bytes()
+
+
+def test_a_long_conversion_says_how_far_it_is(tiny, tmp_path, monkeypatch, capfd):
+    sharded = partial(from_official.convert, shard_bytes=400_000)
+    monkeypatch.setattr(from_official, "convert", sharded)
+    assert main(["convert", "unified-io", str(tiny[0]), str(tmp_path / "out")]) == 0
+    shards = len(list((tmp_path / "out").glob("model-*.safetensors")))
+    said = capfd.readouterr()
+    assert said.err.splitlines() == ["0.0 of 0.0 GB"] * shards and shards > 1
+    assert said.out.splitlines()[-1] == f"wrote {tmp_path / 'out'}"
 
 
 def test_an_empty_folder_is_taken(tiny, tmp_path):

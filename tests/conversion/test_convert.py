@@ -11,6 +11,7 @@ import torch
 from einops import rearrange
 from safetensors.torch import load_file, save_file
 
+import unified
 from unified.conversion.flax_msgpack import read
 from unified.conversion.from_official import INERT_FILE, convert
 from unified.conversion.to_official import convert_back
@@ -98,13 +99,32 @@ def test_shards_and_another_order_of_keys(tiny, tmp_path):
     flat = official.tiny_arrays()
     order = list(reversed(official.flax_order(flat)))
     path = official.write_arrays(tmp_path / "reversed.bin", flat, order)
-    convert(path, tmp_path / "out", shard_bytes=100_000)
+    told = []
+    convert(path, tmp_path / "out", shard_bytes=100_000, on_progress=lambda *said: told.append(said))
     files = sorted(p.name for p in (tmp_path / "out").glob("model-*.safetensors"))
     assert len(files) > 3 and files[-1] == f"model-{len(files):05}-of-{len(files):05}.safetensors"
     sharded, whole = (UnifiedModel.from_pretrained(f).state_dict() for f in (tmp_path / "out", tiny[1]))
     assert sharded.keys() == whole.keys() and all(torch.equal(sharded[name], whole[name]) for name in whole)
-    convert_back(tmp_path / "out", tmp_path / "again.bin")
+    wanted = sum(p.nbytes for p in UnifiedModel.from_pretrained(tiny[1]).state_dict().values())
+    assert len(told) == len(files) and told == sorted(told) and told[-1] == (wanted, wanted)
+    told.clear()
+    back = {"step_bytes": 100_000, "on_progress": lambda *said: told.append(said)}
+    convert_back(tmp_path / "out", tmp_path / "again.bin", **back)
     assert (tmp_path / "again.bin").read_bytes() == path.read_bytes()
+    wanted = sum(array.nbytes for array in flat.values())
+    assert told == sorted(told) and {total for _, total in told} == {wanted}
+    assert 0 < wanted - told[-1][0] < 100_000
+
+
+def test_small_files_need_no_progress(tiny, tmp_path):
+    convert(tiny[0], tmp_path / "out", on_progress=lambda *_: 1 / 0)
+    convert_back(tmp_path / "out", tmp_path / "again.bin", on_progress=lambda *_: 1 / 0)
+
+
+@pytest.mark.parametrize("load", [unified.pipeline, unified.UnifiedProcessor.from_pretrained])
+def test_a_vocabulary_without_text_tokenizer_takes_no_prompts(tiny, load):
+    with pytest.raises(UserError, match=r"tokenizer: is no whole tokenizer set.* it takes no prompts"):
+        load(tiny[1])
 
 
 def test_a_model_that_was_saved_here(tiny, tmp_path):

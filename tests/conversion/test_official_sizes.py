@@ -1,4 +1,4 @@
-"""Files of the official sizes: small as a whole, the others by their keys and shapes."""
+"""Files of the official sizes by their keys and shapes, and models of the official vocabulary."""
 
 import tracemalloc
 
@@ -11,7 +11,6 @@ from unified.conversion import flax_msgpack
 from unified.conversion.architecture import Architecture, from_shapes, of_size
 from unified.conversion.flax_msgpack import read
 from unified.conversion.from_official import convert, unified_io_tasks
-from unified.conversion.to_official import convert_back
 from unified.errors import UserError
 from unified.evaluation.model_folder import load_model_folder
 from unified.model import UnifiedConfig
@@ -103,23 +102,3 @@ def test_a_small_model_of_the_official_vocabulary(tmp_path):
     weights = tmp_path / "x/tokenizer/vqgan.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     assert TokenizerSet.load(tmp_path / "x/tokenizer").hash != tokenizers.hash
-
-
-@pytest.mark.slow
-def test_small_as_a_whole(tmp_path):
-    flat = official.golden.recipe.det_params(official.shapes("small"), head_dim=64, tag="small")
-    path = official.write_arrays(tmp_path / "small.bin", flat)
-    lines = convert(path, tmp_path / "small", shard_bytes=10**8)
-    assert "official size 'small'" in lines[0] and not any("note" in line for line in lines)
-    loaded = load_model_folder(tmp_path / "small", device="cpu")
-    assert loaded.trained and set(loaded.tasks) == {task.name for task in unified_io_tasks()}
-    weights = loaded.model.state_dict()
-    assert (weights["token_embedder.weight"].numpy() == flat["token_embedder/embedding"]).all()
-    config = loaded.model.config.to_dict()
-    wanted = of_size("small").model.to_dict()
-    assert {k for k in wanted if config[k] != wanted[k]} == {"architectures", "dtype", "_name_or_path"}
-    tokenizers = loaded.processor.tokenizers
-    assert tokenizers.name == "unified_io" and tokenizers.vocabulary.text_size == 33152
-    assert torch.equal(tokenizers.image.codebook, torch.from_numpy(flat["discrete_vae/quantize/embedding"]))
-    convert_back(tmp_path / "small", tmp_path / "again.bin")
-    assert (tmp_path / "again.bin").read_bytes() == path.read_bytes()

@@ -70,6 +70,22 @@ def test_extra_ids_in_prompts(pipes):
     assert not [i for i in mended if i >= 32000]
 
 
+def test_a_processor_is_strict_where_asked_and_stays_so(folder, run, tmp_path):
+    load = unified.UnifiedProcessor.from_pretrained
+    strict, mended = load(folder, strict=True), load(folder)
+    ids = [p(PROMPT)["input_ids"].tolist() for p in (strict, mended)]
+    assert 32749 in ids[0][0] and max(ids[1][0]) < 32000
+    for name, saved, wanted in (("strict", strict, ids), ("mended", mended, ids[::-1])):
+        saved.save_pretrained(tmp_path / name)
+        other = name != "strict"
+        for found, own in ((load(tmp_path / name), wanted[0]),
+                           (load(tmp_path / name, strict=not other), wanted[0]),
+                           (load(tmp_path / name, strict=other), wanted[1])):  # fmt: skip
+            assert found(PROMPT)["input_ids"].tolist() == own
+    with pytest.raises(UserError, match="tokenizer set is 'tiny', not 'unified_io'"):
+        load(run / "model", strict=True)
+
+
 @torch.no_grad()
 def test_text_is_unconstrained_and_scored_to_the_last_step(pipes):
     strict, mended = pipes

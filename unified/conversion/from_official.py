@@ -24,7 +24,7 @@ from unified.conversion.architecture import Architecture, Shape, from_shapes, of
 from unified.conversion.card import model_card
 from unified.conversion.flax_msgpack import Leaf, dtype_name, read
 from unified.errors import UserError
-from unified.evaluation.model_folder import share_weights, write_tasks
+from unified.evaluation.model_folder import TOKENIZER, share_weights, write_tasks
 from unified.model.modeling import UnifiedModel
 from unified.model.official import INERT, official_key, to_ours
 from unified.specs.load import LoadedTask, list_tasks, load_task, to_yaml
@@ -36,10 +36,18 @@ INERT_FILE = "unified_io_inert.safetensors"
 """What an official checkpoint holds and our model does not: weights without effect, and as its metadata's
 `order` the order of the keys. With it the way back gives the same bytes."""
 SET, WEIGHTS, CONFIG = "unified_io", "vqgan.safetensors", "vqgan.yaml"
+Progress = Callable[[int, int], None]
+"""Is told about every `SHARD_BYTES` how many bytes are written, and of how many; never for less than that."""
 
 
 def convert(
-    source: Path, out: Path, *, size: str = "auto", command: str = "", shard_bytes: int = SHARD_BYTES
+    source: Path,
+    out: Path,
+    *,
+    size: str = "auto",
+    command: str = "",
+    shard_bytes: int = SHARD_BYTES,
+    on_progress: Progress | None = None,
 ) -> list[str]:
     """Writes the checkpoint `source` as the model folder `out`; returns what to tell about it, line by line.
 
@@ -61,7 +69,7 @@ def convert(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        notes = _write(work, source, architecture, leaves, command, shard_bytes)
+        notes = _write(work, source, architecture, leaves, command, shard_bytes, on_progress)
         if out.exists():
             out.rmdir()  # it is empty
         work.rename(out)
@@ -83,7 +91,13 @@ def _check_out(out: Path, source: Path) -> None:
 
 
 def _write(
-    folder: Path, source: Path, of: Architecture, leaves: dict[str, Leaf], command: str, shard_bytes: int
+    folder: Path,
+    source: Path,
+    of: Architecture,
+    leaves: dict[str, Leaf],
+    command: str,
+    shard_bytes: int,
+    on_progress: Progress | None,
 ) -> list[str]:
     def weight(name: str) -> np.ndarray:
         key = official_key(name)
@@ -101,10 +115,10 @@ def _write(
     GenerationConfig.from_model_config(config).save_pretrained(folder)
     order = {"order": json.dumps(list(leaves))}
     save_file({key: leaves[key].array() for key in INERT}, folder / INERT_FILE, metadata=order)
-    tokenizers = _write_tokenizer(folder / "tokenizer", of, vqgan_weight)
+    tokenizers = _write_tokenizer(folder / TOKENIZER, of, vqgan_weight)
     tasks = unified_io_tasks() if tokenizers else []
     write_tasks(folder / "tasks", tasks)
-    _write_weights(folder, of, weight, shard_bytes)
+    _write_weights(folder, of, weight, shard_bytes, on_progress)
     share_weights(folder)
     digest = _sha256(source)
     card = model_card(of, source, digest, command, tokenizers, tasks, _numbers(of.manifest))
@@ -120,13 +134,21 @@ def _write(
 
 
 def _write_weights(
-    folder: Path, of: Architecture, weight: Callable[[str], np.ndarray], shard_bytes: int
+    folder: Path,
+    of: Architecture,
+    weight: Callable[[str], np.ndarray],
+    shard_bytes: int,
+    on_progress: Progress | None,
 ) -> None:
     """model.safetensors, or its shards and their index, as `save_pretrained` names them."""
     shapes = {name: torch.empty(shape, device="meta") for name, shape in of.model_weights.items()}
     split = split_torch_state_dict_into_shards(shapes, max_shard_size=shard_bytes)
+    done = 0
     for file, names in split.filename_to_tensors.items():
         save_file({name: weight(name) for name in names}, folder / file, metadata={"format": "pt"})
+        done += sum(shapes[name].nbytes for name in names)
+        if split.is_sharded and on_progress is not None:
+            on_progress(done, split.metadata["total_size"])
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / "model.safetensors.index.json").write_text(

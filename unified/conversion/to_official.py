@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ from safetensors import SafetensorError, safe_open
 
 from unified.conversion.architecture import Architecture
 from unified.conversion.flax_msgpack import flax_order, write
-from unified.conversion.from_official import CONFIG, INERT_FILE, WEIGHTS
+from unified.conversion.from_official import CONFIG, INERT_FILE, SHARD_BYTES, WEIGHTS, Progress
 from unified.errors import UserError
-from unified.evaluation.model_folder import find_model_folder, read_config
+from unified.evaluation.model_folder import TOKENIZER, find_model_folder, read_config
 from unified.model.official import INERT, official_key, official_shape, to_official
 from unified.tokenization.tokenizer_set import FILE, TokenizerSet
 from unified.tokenization.vqgan import VQConfig, read_weights
 
 
-def convert_back(source: Path, out: Path) -> list[str]:
+def convert_back(
+    source: Path, out: Path, *, step_bytes: int = SHARD_BYTES, on_progress: Progress | None = None
+) -> list[str]:
     """Writes the model folder (or run) `source` as the file `out`; returns what to tell about it.
 
     The file is float32, and the same arrays give the same bytes.
@@ -40,7 +43,7 @@ def convert_back(source: Path, out: Path) -> list[str]:
     if (config.image_input, config.patch_embed) != ("patches", "linear"):
         kind = f"image_input '{config.image_input}' and patch_embed '{config.patch_embed}'"
         raise UserError(f"{folder}: has {kind}; the official model has 'patches' and 'linear' only")
-    vqgan_config, vqgan_weights = _image_tokenizer(folder / "tokenizer")
+    vqgan_config, vqgan_weights = _image_tokenizer(folder / TOKENIZER)
     of = Architecture(config, VQConfig.load(vqgan_config))
     with ExitStack() as stack:
         arrays = _model_arrays(folder, stack) | _vqgan_arrays(of, vqgan_weights)
@@ -57,9 +60,15 @@ def convert_back(source: Path, out: Path) -> list[str]:
         if order is None or set(order) != set(shapes):
             order = flax_order(shapes)
 
+        total, done = sum(4 * math.prod(shape) for shape in shapes.values()), 0
+
         def official(key: str) -> np.ndarray:
+            nonlocal done
             array = arrays[key]
             array = (array if isinstance(array, torch.Tensor) else array[:]).float().numpy()
+            before, done = done, done + array.nbytes
+            if on_progress is not None and before // step_bytes < done // step_bytes:
+                on_progress(done, total)
             return array if key in INERT else to_official(key, array)
 
         work = out.with_name(f".{out.name}.new")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TOKENIZER = "tokenizer"
+"""Folder of a model folder: its tokenizer set."""
 HISTORY = "history.json"
 """File of a model folder: the runs that made the weights, the first one first, each with its `command`."""
 
@@ -89,7 +91,6 @@ def load_model_folder(
     import torch
 
     from unified.model.modeling import UnifiedModel
-    from unified.tokenization.tokenizer_set import TokenizerSet
 
     folder = find_model_folder(name_or_path)
     if dtype not in DTYPES:
@@ -102,9 +103,7 @@ def load_model_folder(
         raise UserError(f"{', '.join(loading)}: only together with device_map")
     where = None if device_map is not None else _device(device)
     config = read_config(folder)
-    tokenizers = TokenizerSet.load(folder / "tokenizer") if (folder / "tokenizer").is_dir() else None
-    if tokenizers is None:
-        raise UserError(f"{folder}: carries no tokenizer set (a folder tokenizer/); export the run again")
+    tokenizers = read_tokenizers(folder)
     trained = any(folder.glob("*.safetensors"))
     if trained:
         model: Any = read_weights(folder, config, dtype=dtype, device_map=device_map, **loading)
@@ -131,6 +130,22 @@ def read_config(folder: Path) -> UnifiedConfig:
         return UnifiedConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def read_tokenizers(folder: Path) -> TokenizerSet:
+    """The tokenizer set that a model folder carries. Raises UserError where there is none."""
+    from unified.tokenization.tokenizer_set import FILE, TokenizerSet
+
+    own = folder / TOKENIZER
+    if not own.is_dir():
+        raise UserError(f"{folder}: carries no tokenizer set (a folder {TOKENIZER}/); export the run again")
+    if not (own / FILE).is_file():
+        raise UserError(
+            f"{own}: is no whole tokenizer set, it holds no {FILE}. A converted checkpoint whose vocabulary is "
+            "not the official one has only its image tokenizer there: it takes no prompts, but "
+            "UnifiedModel.from_pretrained and VQModel.load read it"
+        )
+    return TokenizerSet.load(own)
 
 
 def read_weights(

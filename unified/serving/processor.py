@@ -21,15 +21,14 @@ from transformers.utils import PROCESSOR_NAME, PushToHubMixin
 
 from unified.data.collate import collate
 from unified.errors import UserError
-from unified.evaluation.model_folder import build_processor, read_config
+from unified.evaluation.model_folder import TOKENIZER, build_processor, read_config, read_tokenizers
 from unified.evaluation.predictor import ENCODER_INPUTS
 from unified.model import UnifiedConfig, UnifiedModel  # noqa: F401  # importing the model registers it
 from unified.serving.asking import Asker
 from unified.tokenization.processor import Processor
-from unified.tokenization.tokenizer_set import TokenizerSet
+from unified.tokenization.quirks import OFFICIAL, quirks_of
 from unified.values.types import Image
 
-TOKENIZER = "tokenizer"
 SIZES = ("image_size", "patch_size", "target_size", "max_input_length", "max_target_length")
 
 
@@ -83,20 +82,25 @@ class UnifiedProcessor(PushToHubMixin):
             return [Image(pixels) for pixels in tokenizer.decode(rows).cpu().numpy()]
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
-        """Writes `processor_config.json` and the tokenizer set."""
+        """Writes `processor_config.json`, strictness included, and the tokenizer set."""
         folder = Path(save_directory)
         self.processor.tokenizers.save(folder / TOKENIZER)
         sizes = {name: getattr(self.processor, name) for name in SIZES}
-        data = {"processor_class": type(self).__name__, **sizes}
+        strict = self.processor.quirks == OFFICIAL
+        data = {"processor_class": type(self).__name__, **sizes, "strict": strict}
         (folder / PROCESSOR_NAME).write_text(json.dumps(data, indent=2) + "\n")
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None, token: Any = None,
-        cache_dir: str | None = None, local_files_only: bool = False, force_download: bool = False, **_: Any,
+        cls, pretrained_model_name_or_path: str | Path, *, strict: bool | None = None,
+        revision: str | None = None, token: Any = None, cache_dir: str | None = None,
+        local_files_only: bool = False, force_download: bool = False, **_: Any,
     ) -> Self:  # fmt: skip
         """The processor of a folder that `save_pretrained` wrote, of a model folder, or of a hub repository
-        with either."""
+        with either.
+
+        strict: read prompts as the official Unified-IO code does (`unified.tokenization.quirks`). Default: as
+            the processor was saved; not strict for a model folder. UserError for other tokenizer sets."""
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
             from huggingface_hub import snapshot_download
@@ -108,12 +112,13 @@ class UnifiedProcessor(PushToHubMixin):
                     allow_patterns=["*.json", f"{TOKENIZER}/*"],
                 )
             )  # fmt: skip
-        tokenizers = TokenizerSet.load(folder / TOKENIZER)
+        tokenizers = read_tokenizers(folder)
         file = folder / PROCESSOR_NAME
         if not file.is_file():
-            return cls(build_processor(read_config(folder), tokenizers))
+            return cls(build_processor(read_config(folder), tokenizers, strict=bool(strict)))
         data = json.loads(file.read_text())
-        return cls(Processor(tokenizers, **{name: data[name] for name in SIZES}))
+        quirks = quirks_of(tokenizers, data.get("strict", False) if strict is None else strict)
+        return cls(Processor(tokenizers, **{name: data[name] for name in SIZES}, quirks=quirks))
 
 
 AutoProcessor.register(UnifiedConfig, UnifiedProcessor)
