@@ -16,11 +16,30 @@ becomes."""
 
 WORDS: tuple[FieldType, ...] = ("text", "label", "grounded_text")
 
+NUMERALS: tuple[FieldType, ...] = ("number", "text", "label")
+
 METRICS: dict[str, tuple[FieldType, ...]] = {
     "accuracy": WORDS,
     "exact_match": WORDS,
     "vqa_accuracy": WORDS,
     "token_f1": WORDS,
+    "squad": WORDS,
+    "f1_binary": WORDS,
+    "okvqa_accuracy": WORDS,
+    "aokvqa_direct": WORDS,
+    "vizwiz_accuracy": WORDS,
+    "vizwiz_unanswerable": ("text", "label", "number"),
+    "gqa_accuracy": WORDS,
+    "gqa_consistency": WORDS,
+    "gqa_validity": WORDS,
+    "gqa_plausibility": WORDS,
+    "gqa_distribution": WORDS,
+    "nlvr2_consistency": WORDS,
+    "recall_at_k": WORDS,
+    "mrr": WORDS,
+    "mean_rank": WORDS,
+    "visdial_ndcg": WORDS,
+    "retrieval": WORDS,
     "cider": WORDS,
     "bleu": WORDS,
     "rouge": WORDS,
@@ -39,8 +58,14 @@ METRICS: dict[str, tuple[FieldType, ...]] = {
     "normals_within_30": ("normals",),
     "psnr": ("image",),
     "ssim": ("image",),
-    "mae": ("number", "text", "label"),
-    "pearson": ("number", "text", "label"),
+    "mae": NUMERALS,
+    "pearson": NUMERALS,
+    "mosi_acc2": NUMERALS,
+    "mosi_acc5": NUMERALS,
+    "mosi_acc7": NUMERALS,
+    "mosi_f1": NUMERALS,
+    "sims_accuracy": NUMERALS,
+    "sims_f1": NUMERALS,
 }
 """Metric -> the modalities that it scores."""
 

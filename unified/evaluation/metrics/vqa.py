@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from unified.errors import UserError
 from unified.evaluation.metrics.base import Score, mean_score, metric, strings
 from unified.values.types import Texts, Value
 
@@ -39,7 +40,7 @@ def _contractions() -> dict[str, str]:
     return table
 
 
-_CONTRACTIONS = _contractions()
+CONTRACTIONS = _contractions()
 
 
 def strip_punctuation(text: str) -> str:
@@ -53,31 +54,59 @@ def strip_punctuation(text: str) -> str:
     return re.sub(r"\.(?!\d)", "", out, count=32)
 
 
+def normalised(text: str, contractions: Mapping[str, str]) -> str:
+    """`normalise_answer` with another table of contractions."""
+    words = [_DIGITS.get(w, w) for w in strip_punctuation(_line(text)).lower().split()]
+    return " ".join(contractions.get(w, w) for w in words if w not in _ARTICLES)
+
+
 def normalise_answer(text: str) -> str:
     """The official treatment of a prediction: punctuation, lower case, number words, articles and
     contractions."""
-    text = strip_punctuation(text.replace("\n", " ").replace("\t", " ").strip())
-    words = [_DIGITS.get(w, w) for w in text.lower().split()]
-    return " ".join(_CONTRACTIONS.get(w, w) for w in words if w not in _ARTICLES)
+    return normalised(text, CONTRACTIONS)
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", " ").replace("\t", " ").strip()
+
+
+def leave_one_out(answer: str, humans: Sequence[str]) -> float:
+    """The mean over the subsets of `humans` that lack one of them of min(1, number equal to `answer` / 3)."""
+    equal = sum(h == answer for h in humans)
+    return sum(min(1.0, (equal - (h == answer)) / 3) for h in humans) / len(humans)
 
 
 @metric("vqa_accuracy", unit="%")
-def vqa_accuracy(predictions: Sequence[Value], references: Sequence[Value]) -> Score:
+def vqa_accuracy(predictions: Sequence[Value], references: Sequence[Value], rules: int = 2017) -> Score:
     """Mean over questions of the mean over the ten leave-one-out subsets of the human answers of
-    min(1, number of equal answers / 3).
+    min(1, number of equal answers / 3). The official script, vqaEval.py of GT-Vision-Lab/VQA, has two rules:
 
-    Predictions are normalised in full; the human answers only lose punctuation, and only where they
-    are not all equal. A single answer is none of ten that were normalised before: it counts as ten equal ones
-    and is normalised as the predictions are, so that `none` can be right for `none`.
+    `rules=2017` (commit a4f1afd, by which nearly all published numbers were made, and LAVIS): predictions are
+    normalised in full; the human answers only lose punctuation, and only where they are not all equal.
+    `rules=2021` (commit a013f00): where the human answers are not all equal, they and the prediction are
+    normalised in full; where they are, neither is, so that `Yes` is wrong for ten `yes`.
+
+    A single answer is none of ten that were normalised before: it counts as ten equal ones and is normalised
+    as the predictions are, so that `none` can be right for `none`. The official figure is 100 times ours,
+    rounded to two decimals. Figures by answer type: `by: answer_type`.
     """
+    if rules not in (2017, 2021):
+        raise UserError(
+            f"vqa_accuracy: rules must be 2017 or 2021 (the year of the official script), not {rules}"
+        )
     scores = []
     for prediction, reference in zip(predictions, references, strict=True):
-        answers = list(strings(reference))
-        if not isinstance(reference, Texts) or len(answers) == 1:
-            answers = [normalise_answer(answers[0])] * 10
-        if len(set(answers)) > 1:
-            answers = [strip_punctuation(a) for a in answers]
-        answer = normalise_answer(strings(prediction)[0])
-        equal = sum(a == answer for a in answers)
-        scores.append(sum(min(1.0, (equal - (a == answer)) / 3) for a in answers) / len(answers))
-    return mean_score(scores)
+        humans, said = list(strings(reference)), strings(prediction)[0]
+        if not isinstance(reference, Texts) or len(humans) == 1:
+            scores.append(float(normalise_answer(humans[0]) == normalise_answer(said)))
+            continue
+        if rules == 2017:
+            differ = len(set(humans)) > 1
+            humans = [strip_punctuation(h) for h in humans] if differ else humans
+            scores.append(leave_one_out(normalise_answer(said), humans))
+        else:
+            humans = [_line(h) for h in humans]
+            rule = normalise_answer if len(set(humans)) > 1 else _line
+            scores.append(leave_one_out(rule(said), [rule(h) for h in humans]))
+    note = "the official script's rules of 2021" if rules == 2021 else ""
+    return mean_score(scores, note)
