@@ -105,7 +105,7 @@ def test_records_of_a_document(tmp_path: Path) -> None:
         (
             '{"rows": {"x": 1}}',
             "rows",
-            "'rows' in {file} is no list of rows; name the key that holds it among: x",
+            "'rows' in {file} is no list of rows; name the key that holds it, among: x",
         ),
         ("[1]", "rows", "source.records: no key 'rows' in {file} (it holds a list)"),
         ('{\n"rows": []\n}', None, "{file} is one JSON document, not a row a line; name the key that holds"),
@@ -132,8 +132,9 @@ def test_compressed_files(tmp_path: Path) -> None:
 def vqa(tmp_path: Path, questions: list[Any], annotations: list[Any], on: str = "question_id") -> RowSource:
     (tmp_path / "q.json").write_text(json.dumps({"questions": questions}))
     (tmp_path / "a.json").write_text(json.dumps({"annotations": annotations}))
-    join = {"splits": {"train": "a.json"}, "records": "annotations", "on": on}
-    return open_rows(tmp_path, "q.json", type="json", records="questions", join=join)
+    other = {"type": "json", "splits": {"train": "a.json"}, "records": "annotations"}
+    join = {"on": on, "source": other}
+    return open_rows(tmp_path, "q.json", type="json", records="questions", join=[join])
 
 
 def test_join(tmp_path: Path) -> None:
@@ -160,14 +161,14 @@ def test_join(tmp_path: Path) -> None:
 
 def test_join_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"'i' = 1 stands in two rows of .*a.json \(a.json:annotations\[0\] and a"
+        UserError, match=r"'i' = 1 stands in two rows of a.json \(a.json:annotations\[0\] and a"
     ):
         vqa(tmp_path, [{"i": 1}], [{"i": 1}, {"i": 1}], on="i")
-    with pytest.raises(UserError, match="source.join.on: no row of .*a.json has the key 'j'"):
+    with pytest.raises(UserError, match=r"source.join\[0\].on: no row of a.json has the key 'j'"):
         vqa(tmp_path, [{"i": 1}], [{"i": 1}], on="j")
-    join = {"splits": {"validation": "a.json"}, "on": "i"}
-    with pytest.raises(UserError, match="source.join.splits: no split 'train', but source.splits has it"):
-        open_rows(tmp_path, "q.json", type="json", records="questions", join=join)
+    join = {"on": "i", "source": {"type": "json", "splits": {"validation": "a.json"}}}
+    with pytest.raises(UserError, match=r"join\[0\].source.splits: no split 'train', but the outer source has"):
+        open_rows(tmp_path, "q.json", type="json", records="questions", join=[join])
 
 
 # ----------------------------------------------------------------------------------- location

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from unified.errors import UserError
 from unified.sources.base import Row, RowSource
 from unified.sources.fields import input_paths
 from unified.sources.jsonrows import PackedRows, load_document
-from unified.sources.location import find_file, find_folder, source_root
+from unified.sources.location import Place
 from unified.specs.example import BadRow
 from unified.specs.schema import CocoSource
 from unified.values.types import Keypoints
-
-if TYPE_CHECKING:
-    from unified.specs.load import LoadedTask
 
 
 class CocoRows(RowSource):
@@ -30,14 +28,16 @@ class CocoRows(RowSource):
     Masks, most of a file's size, are kept only where a field reads them.
     """
 
-    def __init__(self, task: LoadedTask, spec: CocoSource, split: str) -> None:
-        key = f"source.splits.{split}"
-        path = find_file(task, spec.splits[split].annotations, f"{key}.annotations")
-        self.folder = find_folder(task, spec.splits[split].images, f"{key}.images")
-        self.root = source_root(task)
+    def __init__(self, place: Place, spec: CocoSource, split: str) -> None:
+        key = f"splits.{split}"
+        path = place.file(spec.splits[split].annotations, f"{key}.annotations")
+        self.folder = place.folder(spec.splits[split].images, f"{key}.images")
+        self.root = place.root
         self.spec = spec
-        self.masks = any("mask" in field for field in input_paths(task.spec.fields))
-        where = f"{task.path}: {key}.annotations"
+        self.masks = any("mask" in field for field in input_paths(place.task.spec.fields))
+        where = place.at(f"{key}.annotations")
+        if spec.per == "class" and spec.kind != "instances":
+            raise UserError(f"{place.at('per')}: `class` groups objects by class, so it goes with kind: instances")
         document = load_document(path, where)
         wanted = ["images", "annotations"] + (["categories"] if spec.kind != "captions" else [])
         absent = [name for name in wanted if not isinstance(document, dict) or name not in document]
@@ -57,23 +57,30 @@ class CocoRows(RowSource):
         self.packed = PackedRows(groups, self.root, path.name)
 
     def _group(self, document: dict[str, Any]) -> list[dict[str, Any]]:
-        """One {image, annotations} a row."""
+        """One {image, annotations, crowds} a row."""
         keys = [key for key in _ANNOTATION if key != "segmentation" or self.masks]
         kept: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        crowds: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         mentioned = set()
         for annotation in document["annotations"]:
             mentioned.add(annotation["image_id"])
             if self._keeps(annotation):
                 slim = {key: annotation[key] for key in keys if key in annotation}
                 kept[annotation["image_id"]].append(slim)
+            elif annotation.get("iscrowd"):
+                crowds[annotation["image_id"]].append({key: annotation[key] for key in ("bbox", "category_id")})
         rows = []
         for image in document["images"]:
             annotations = kept.get(image["id"], [])
             image = {key: image[key] for key in _IMAGE}
             if self.spec.per == "annotation":
                 rows += [{"image": image, "annotations": [a]} for a in annotations]
+            elif self.spec.per == "class":
+                for number in dict.fromkeys(a["category_id"] for a in annotations):
+                    same = [a for a in annotations if a["category_id"] == number]
+                    rows.append({"image": image, "annotations": same})
             elif annotations or (self.spec.kind == "instances" and image["id"] not in mentioned):
-                rows.append({"image": image, "annotations": annotations})
+                rows.append({"image": image, "annotations": annotations, "crowds": crowds.get(image["id"], [])})
         return rows
 
     def _keeps(self, annotation: dict[str, Any]) -> bool:
@@ -89,6 +96,8 @@ class CocoRows(RowSource):
     def key(self, index: int) -> str:
         row = self.packed[index]
         name = f"{self.packed.name}:image {row['image']['id']}"
+        if self.spec.per == "class":
+            return f"{name}, {self.classes[row['annotations'][0]['category_id']]}"
         return f"{name}, annotation {row['annotations'][0]['id']}" if self.spec.per == "annotation" else name
 
     def __getitem__(self, index: int) -> Row:
@@ -105,20 +114,22 @@ class CocoRows(RowSource):
                 plural = {"captions": [a["caption"] for a in found]}
             else:
                 plural = self._objects(found, image)
+            crowds = packed.get("crowds", [])
+            crowd = {"crowd_boxes": _boxes(crowds), "crowd_labels": [self.classes[a["category_id"]] for a in crowds]}
         except (KeyError, TypeError, ValueError) as error:
             raise BadRow(f"not a COCO annotation: {type(error).__name__}: {error}") from error
         if self.spec.per == "image":
-            return row | plural
+            return row | plural | (crowd if self.spec.kind == "instances" else {})
+        if self.spec.per == "class":
+            return row | plural | {"label": plural["labels"][0]}
         for name, values in plural.items():
             row[_SINGULAR[name]] = values if isinstance(values, Keypoints) else values[0]
         return row
 
     def _objects(self, found: list[dict[str, Any]], image: dict[str, Any]) -> dict[str, Any]:
-        boxes = np.asarray([a["bbox"] for a in found], dtype=np.float64).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
         areas = [float(a["area"]) for a in found]
         objects: dict[str, Any] = {
-            "boxes": boxes,
+            "boxes": _boxes(found),
             "labels": [self.classes[a["category_id"]] for a in found],
             "areas": areas,
         }
@@ -141,6 +152,12 @@ _SINGULAR = {
     "boxes": "box", "labels": "label", "areas": "area", "masks": "mask", "keypoints": "keypoints",
     "captions": "caption",
 }  # fmt: skip
+
+
+def _boxes(found: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
+    boxes = np.asarray([a["bbox"] for a in found], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
 
 
 def _mask(segmentation: Any, image: dict[str, Any]) -> dict[str, Any] | None:

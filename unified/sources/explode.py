@@ -38,6 +38,10 @@ class Exploded(RowSource):
         row = int(np.searchsorted(self.ends, index, side="right"))
         return row, index - (int(self.ends[row - 1]) if row else 0)
 
+    def origin(self, index: int) -> int:
+        """Number of the row that example `index` was taken from."""
+        return self._locate(index)[0]
+
     def __getitem__(self, index: int) -> Row:
         row, element = self._locate(index)
         return self.parts.element(self.source[row], element)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unified.sources.base import Row, RowSource
-from unified.sources.location import expand, find_files, source_root
+from unified.sources.location import Place
 from unified.specs.schema import FilesSource
-
-if TYPE_CHECKING:
-    from unified.specs.load import LoadedTask
 
 
 class FileRows(RowSource):
@@ -22,14 +18,14 @@ class FileRows(RowSource):
     another prefix can be named: glob `image_*.png`, sibling `{folder}/depth_{match[0]}.png`.
     """
 
-    def __init__(self, task: LoadedTask, spec: FilesSource, split: str) -> None:
-        self.root = source_root(task)
+    def __init__(self, place: Place, spec: FilesSource, split: str) -> None:
+        self.root = place.root
         patterns = spec.splits[split]
         self.files: list[str] = []
         self.matches: list[list[str]] = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            expression = wildcards(str(self.root / expand(task, pattern, f"source.splits.{split}")))
-            for path in find_files(task, pattern, f"source.splits.{split}"):
+            expression = wildcards(str(place.path(pattern, f"splits.{split}")))
+            for path in place.files(pattern, f"splits.{split}"):
                 match = expression.fullmatch(str(path))
                 self.files.append(_inside(path, self.root))
                 self.matches.append([part or "" for part in match.groups()] if match else [])

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from unified.errors import UserError
 from unified.sources.arrow import ArrowRows, named_columns, quiet, without_decoding
 from unified.sources.base import Row, RowSource, RowStream
-from unified.sources.location import expand, find_files, missing, source_root
+from unified.sources.location import Place, hub_copy
 from unified.specs.schema import HfSource
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
-
-    from unified.specs.load import LoadedTask
 
 BUILDERS = {
     ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json",
@@ -29,21 +27,27 @@ READERS = ("csv", "json", "parquet", "arrow", "text", "imagefolder")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def open_hf(task: LoadedTask, spec: HfSource, split: str) -> RowSource | RowStream:
+def local_copy(place: Place, spec: HfSource) -> Path:
+    """The file or folder on this machine that `path` names, or the copy of a hub id; there or not."""
+    local = place.path(spec.path, "path")
+    return local if local.exists() or _is_path(spec.path) else Path(hub_copy(spec.path))
+
+
+def open_hf(place: Place, spec: HfSource, split: str) -> RowSource | RowStream:
     """The rows of `spec.splits[split]`, which is a split expression of `datasets`."""
     expression = spec.splits[split]
-    root = source_root(task)
-    local = root / expand(task, spec.path, "source.path")
+    root = place.root
+    local = local_copy(place, spec)
     if not local.exists() and _is_path(spec.path):
-        raise missing(task, "source.path", local, "file")
+        raise place.missing("path", local, "file")
     if local.is_dir() and ((local / "dataset_dict.json").is_file() or (local / "state.json").is_file()):
-        return _saved(task, spec, local, expression)
+        return _saved(place, spec, local, expression)
 
     arguments: dict[str, Any] = {"name": spec.name, "revision": spec.revision}
     if local.is_file():
         if local.suffix not in BUILDERS:
             raise UserError(
-                f"{task.path}: source.path: cannot tell how to read {local} (known: {', '.join(BUILDERS)})"
+                f"{place.at('path')}: cannot tell how to read {local} (known: {', '.join(BUILDERS)})"
             )
         path, files = BUILDERS[local.suffix], {expression.partition("[")[0]: str(local)}
         if local.suffix == ".tsv":
@@ -51,10 +55,13 @@ def open_hf(task: LoadedTask, spec: HfSource, split: str) -> RowSource | RowStre
         arguments["data_files"] = files
     elif local.is_dir():
         path, arguments["data_files"] = str(local), spec.data_files
+        if spec.name is not None and (local / spec.name).is_dir() and not _describes(local):
+            # The folders of a copy without its card still say which configuration is which.
+            arguments["name"], arguments["data_dir"] = None, spec.name
     else:
-        path, arguments["data_files"] = spec.path, _data_files(task, spec)
+        path, arguments["data_files"] = spec.path, _data_files(place, spec)
     hub = not local.exists() and path not in READERS
-    table = _load(task, spec, path, expression, arguments, hub=hub)
+    table = _load(place, spec, path, expression, arguments, hub=hub)
     if spec.streaming:
         return HfStream(table, root, f"{spec.path}:{expression}")
     return ArrowRows(table, root, f"{spec.path}:{expression}")
@@ -77,12 +84,18 @@ class HfStream(RowStream):
             yield f"{self.name}:row {index + 1}", row if self.named is None else self.named(row)
 
 
+def _describes(folder: Path) -> bool:
+    """Whether the card of a copy names its configurations."""
+    card = folder / "README.md"
+    return card.is_file() and "configs:" in card.read_text(encoding="utf-8", errors="replace")
+
+
 def _is_path(text: str) -> bool:
     """Whether `text` can only mean something on this machine."""
     return _HUB_ID.fullmatch(text) is None or text.startswith(".") or Path(text).suffix in BUILDERS
 
 
-def _data_files(task: LoadedTask, spec: HfSource) -> Any:
+def _data_files(place: Place, spec: HfSource) -> Any:
     """Files of a reader (`path: json`) are local and start at the root; those of a hub id are the hub's."""
     if spec.data_files is None or spec.path not in READERS:
         return spec.data_files
@@ -90,17 +103,17 @@ def _data_files(task: LoadedTask, spec: HfSource) -> Any:
     for name, files in spec.data_files.items():
         found[name] = []
         for file in [files] if isinstance(files, str) else files:
-            local = [file] if "://" in file else find_files(task, file, f"source.data_files.{name}")
+            local = [file] if "://" in file else place.files(file, f"data_files.{name}")
             found[name] += map(str, local)
     return found
 
 
 def _load(
-    task: LoadedTask, spec: HfSource, path: str, expression: str, arguments: dict[str, Any], *, hub: bool
+    place: Place, spec: HfSource, path: str, expression: str, arguments: dict[str, Any], *, hub: bool
 ) -> Any:
     from datasets import load_dataset
 
-    where = f"{task.path}: source"
+    where = place.at()
     if spec.streaming and "[" in expression:
         raise UserError(f"{where}.splits: '{expression}' cannot be sliced in a stream; name a whole split")
     try:
@@ -122,11 +135,11 @@ def _load(
         ) from error
 
 
-def _saved(task: LoadedTask, spec: HfSource, folder: Path, expression: str) -> RowSource:
+def _saved(place: Place, spec: HfSource, folder: Path, expression: str) -> RowSource:
     """A data set written by `save_to_disk`, alone or with its splits."""
     from datasets import Dataset, DatasetDict, ReadInstruction, load_from_disk
 
-    where = f"{task.path}: source"
+    where = place.at()
     if spec.streaming:
         raise UserError(f"{where}.streaming: {folder} is a saved data set and memory-mapped; drop it")
     try:
@@ -140,4 +153,4 @@ def _saved(task: LoadedTask, spec: HfSource, folder: Path, expression: str) -> R
     parts: list[Dataset] = [splits[part.splitname].select(range(part.from_, part.to)) for part in read]
     if len(parts) > 1:
         raise UserError(f"{where}.splits: '{expression}' adds splits; name one for each of ours")
-    return ArrowRows(parts[0], source_root(task), f"{spec.path}:{expression}")
+    return ArrowRows(parts[0], place.root, f"{spec.path}:{expression}")

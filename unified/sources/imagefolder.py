@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from unified.errors import UserError
 from unified.sources.base import Row, RowSource
 from unified.sources.images import IMAGE_SUFFIXES
-from unified.sources.location import find_folder, source_root
+from unified.sources.location import Place
 from unified.specs.schema import ImageFolderSource
-
-if TYPE_CHECKING:
-    from unified.specs.load import LoadedTask
 
 
 class ImageFolderRows(RowSource):
     """`<folder>/<class>/**/<image>` in sorted order. Rows: {image: path, label: class}."""
 
-    def __init__(self, task: LoadedTask, spec: ImageFolderSource, split: str) -> None:
-        self.root = source_root(task)
-        key = f"source.splits.{split}"
-        self.folder = find_folder(task, spec.splits[split], key)
+    def __init__(self, place: Place, spec: ImageFolderSource, split: str) -> None:
+        self.root = place.root
+        key = f"splits.{split}"
+        self.folder = place.folder(spec.splits[split], key)
         self.files: list[str] = []
         """Paths inside the folder; the first part is the class."""
         for entry in sorted(os.scandir(self.folder), key=lambda entry: entry.name):
@@ -34,7 +30,7 @@ class ImageFolderRows(RowSource):
                 if loose
                 else f"expected <class>/<image> with {', '.join(IMAGE_SUFFIXES)}"
             )
-            raise UserError(f"{task.path}: {key}: no images in {self.folder}: {mend}")
+            raise UserError(f"{place.at(key)}: no images in {self.folder}: {mend}")
 
     def __len__(self) -> int:
         return len(self.files)

@@ -13,57 +13,44 @@ import mmap
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from unified.errors import UserError
 from unified.sources.base import Row, RowSource, concatenate
-from unified.sources.location import find_file, find_files, source_root
+from unified.sources.location import Place
+from unified.sources.records import is_columns, keyed, listed, no_rows, records_of, walk
 from unified.specs.example import BadRow
 from unified.specs.schema import JsonSource
 
-if TYPE_CHECKING:
-    from unified.specs.load import LoadedTask
+COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst")
 
 
-def open_json(task: LoadedTask, spec: JsonSource, split: str) -> RowSource:
-    """The rows of one split, joined where the spec says so."""
-    root = source_root(task)
-    files = find_files(task, spec.splits[split], f"source.splits.{split}")
-    key = f"{task.path}: source"
-    rows = concatenate([_open_file(path, root, spec.records, key) for path in files])
-    if not spec.join:
-        return rows
-    if split not in spec.join.splits:
-        raise UserError(
-            f"{task.path}: source.join.splits: no split '{split}', but source.splits has it; add the file "
-            f"whose rows are joined"
-        )
-    other = find_file(task, spec.join.splits[split], f"source.join.splits.{split}")
-    right = _open_file(other, root, spec.join.records, f"{task.path}: source.join")
-    return Joined(rows, right, spec.join.on, other, f"{task.path}: source.join.on")
+def open_json(place: Place, spec: JsonSource, split: str) -> RowSource:
+    """The rows of one split."""
+    records = records_of(spec.records, split, place.at())
+    files = place.files(spec.splits[split], f"splits.{split}")
+    return concatenate([_open_file(path, place, spec, records) for path in files])
 
 
-def _open_file(path: Path, root: Path, records: str | None, key: str) -> RowSource:
-    """With `records` a document; without, a document that is a list, or else JSON lines."""
-    if path.suffix in (".gz", ".zip", ".bz2", ".xz", ".zst"):
-        raise UserError(f"{key}: {path} is compressed, which random access cannot use; unpack it first")
-    if records is None and not _is_list(path):
-        return JsonLines(path, root, key)
-    found = load_document(path, key)
-    walked = ""
-    for name in records.split(".") if records else ():
-        walked = f"{walked}.{name}" if walked else name
-        if not isinstance(found, dict) or name not in found:
-            there = f"it has: {', '.join(list(found)[:12])}" if isinstance(found, dict) else "it holds a list"
-            raise UserError(f"{key}.records: no key '{walked}' in {path} ({there})")
-        found = found[name]
-    if not isinstance(found, list):
-        keys = f" among: {', '.join(list(found)[:12])}" if isinstance(found, dict) else ""
-        what = f"'{records}' in {path}" if records else f"{path}"
-        raise UserError(f"{key}.records: {what} is no list of rows; name the key that holds it{keys}")
-    return PackedRows(found, root, f"{path.name}:{records or ''}")
+def _open_file(path: Path, place: Place, spec: JsonSource, records: str | None) -> RowSource:
+    """With `records` or `key` a document; without, a document that is a list, or else JSON lines."""
+    where = place.at()
+    if path.suffix in COMPRESSED:
+        raise UserError(f"{where}: {path} is compressed, which random access cannot use; unpack it first")
+    if records is None and spec.key is None and not _is_list(path):
+        return JsonLines(path, place.root, where)
+    found = walk(load_document(path, where), records, path, where)
+    name = f"{path.name}:{records or ''}"
+    if spec.key is not None:
+        return PackedRows(keyed(found, spec.key, path, where), place.root, name)
+    if isinstance(found, list):
+        return PackedRows(listed(found), place.root, name)
+    if is_columns(found):
+        return PackedRows((dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)),
+                          place.root, name)  # fmt: skip
+    raise no_rows(found, records, path, where)
 
 
 def _is_list(path: Path) -> bool:
@@ -95,7 +82,7 @@ class JsonLines(RowSource):
                     if not starts and line[mark:].strip() == b"{":
                         raise UserError(
                             f"{key}: {path} is one JSON document, not a row a line; name the key that holds "
-                            f"its list of rows with `records`"
+                            f"its list of rows with `records` (`key` if it is a mapping of rows)"
                         )
                     starts.append(position + mark)
                     ends.append(position + len(line))
@@ -150,42 +137,6 @@ class PackedRows(RowSource):
 
     def key(self, index: int) -> str:
         return f"{self.name}[{index}]"
-
-
-class Joined(RowSource):
-    """Rows of `left` with the keys of the row of `right` that has the same `on`; left's own keys stay."""
-
-    def __init__(self, left: RowSource, right: RowSource, on: str, other: Path, key: str) -> None:
-        self.root = left.root
-        self.left, self.right, self.on, self.other = left, right, on, other
-        self.matches: dict[str, int] = {}
-        for index, value in enumerate(right.column(on)):
-            if value is None:
-                continue
-            if str(value) in self.matches:
-                first = right.key(self.matches[str(value)])
-                raise UserError(
-                    f"{key}: '{on}' = {value} stands in two rows of {other} ({first} and "
-                    f"{right.key(index)}); join on a key that is unique there"
-                )
-            self.matches[str(value)] = index
-        if not self.matches:
-            raise UserError(f"{key}: no row of {other} has the key '{on}'")
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def __getitem__(self, index: int) -> Row:
-        row = self.left[index]
-        if row.get(self.on) is None:
-            raise BadRow(f"no key '{self.on}' to join on")
-        match = self.matches.get(str(row[self.on]))
-        if match is None:
-            raise BadRow(f"no row with '{self.on}' = {row[self.on]} in {self.other.name}")
-        return self.right[match] | row
-
-    def key(self, index: int) -> str:
-        return self.left.key(index)
 
 
 def _parse(text: bytes) -> Row:

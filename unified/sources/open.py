@@ -8,15 +8,23 @@ from unified.errors import UserError, did_you_mean
 from unified.sources.base import RowSource, RowStream
 from unified.sources.explode import Exploded, ExplodedStream
 from unified.sources.fields import compile_fields, input_paths
+from unified.sources.join import Joined
+from unified.sources.location import Place
+from unified.sources.mismatch import Mismatched
 from unified.sources.paths import exploded_part
+from unified.sources.select import Numbered, Selected, SelectedStream, conditions
+from unified.sources.sidecar import WithFiles
 from unified.specs.schema import (
     CocoSource,
     CsvSource,
+    EntitiesSource,
     FilesSource,
     HfSource,
     ImageFolderSource,
     JsonSource,
+    MatSource,
     ParquetSource,
+    PickleSource,
     PythonSource,
     ToyboxSource,
     WebdatasetSource,
@@ -24,6 +32,9 @@ from unified.specs.schema import (
 
 if TYPE_CHECKING:
     from unified.specs.load import LoadedTask
+
+ANY_SPLIT = "*"
+"""Split of a nested source that stands for all."""
 
 
 def open_source(task: LoadedTask, split: str) -> RowSource | RowStream:
@@ -33,15 +44,11 @@ def open_source(task: LoadedTask, split: str) -> RowSource | RowStream:
     that is not there and for one that cannot be read at all. A single bad row raises BadRow when it
     is read.
     """
-    if task.spec.source is None:
+    place = Place.of(task)
+    if split not in place.spec.splits:
         raise UserError(
-            f"{task.path}: '{task.name}' has no `source`: it can be prompted, but not trained or evaluated on"
-        )
-    splits = task.spec.source.splits
-    if split not in splits:
-        raise UserError(
-            f"{task.path}: source.splits: no split '{split}'{did_you_mean(split, list(splits))}; "
-            f"'{task.name}' has: {', '.join(splits)}"
+            f"{place.at('splits')}: no split '{split}'{did_you_mean(split, list(place.spec.splits))}; "
+            f"'{task.name}' has: {', '.join(place.spec.splits)}"
         )
     try:
         paths = map(exploded_part, input_paths(task.spec.fields))
@@ -49,17 +56,49 @@ def open_source(task: LoadedTask, split: str) -> RowSource | RowStream:
     except ValueError as error:
         raise UserError(f"{task.path}: fields: {error}") from error
     compile_fields(task)  # mistakes in the fields show here, not at the first row
-    source = _open(task, split)
-    if not parts:
-        return source
-    if isinstance(source, RowStream):
-        return ExplodedStream(source, parts)
-    return Exploded(source, parts)
+    source = _rows(place, split)
+    if parts:
+        source = ExplodedStream(source, parts) if isinstance(source, RowStream) else Exploded(source, parts)
+    if (mismatch := place.spec.mismatch) is not None:
+        source = Mismatched(_random(source, place, "mismatch"), mismatch, parts, place.at("mismatch"))
+    return source
 
 
-def _open(task: LoadedTask, split: str) -> RowSource | RowStream:
-    """The source as it is. Imports stand here so that a task needs only the libraries it uses."""
-    spec = task.spec.source
+def _rows(place: Place, split: str) -> RowSource | RowStream:
+    """The rows of a source with all that its common keys add to them. Nested sources have a split `*`."""
+    spec = place.spec
+    rows = _read(place, split if split in spec.splits else ANY_SPLIT)
+    wanted = conditions(spec, split)
+    if isinstance(rows, RowStream):
+        for key in ("join", "files"):
+            if getattr(spec, key):
+                _random(rows, place, key)
+        return SelectedStream(rows, spec, wanted) if wanted or spec.number or spec.index else rows
+    if spec.number or spec.index:
+        rows = Numbered(rows, spec)
+    if spec.files:
+        rows = WithFiles(rows, spec.files, place.root)
+    for i, join in enumerate(spec.join):
+        inner = place.inner(join.source, f"join[{i}].source")
+        if split not in join.source.splits and ANY_SPLIT not in join.source.splits:
+            raise UserError(
+                f"{inner.at('splits')}: no split '{split}', but the outer source has it; add it, or "
+                f'`"*"` for every split'
+            )
+        right = _random(_rows(inner, split), inner, "type")
+        rows = Joined(rows, right, join, place.at(f"join[{i}]"))
+    return Selected(rows, wanted, place.at("where")) if wanted else rows
+
+
+def _random(rows: RowSource | RowStream, place: Place, key: str) -> RowSource:
+    if isinstance(rows, RowStream):
+        raise UserError(f"{place.at(key)}: a stream has no random access, which is needed here")
+    return rows
+
+
+def _read(place: Place, split: str) -> RowSource | RowStream:
+    """What the files say. Imports stand here so that a task needs only the libraries it uses."""
+    spec = place.spec
     if isinstance(spec, ToyboxSource):
         from unified.sources.toybox.source import ToyboxRows
 
@@ -67,36 +106,48 @@ def _open(task: LoadedTask, split: str) -> RowSource | RowStream:
     if isinstance(spec, JsonSource):
         from unified.sources.jsonrows import open_json
 
-        return open_json(task, spec, split)
+        return open_json(place, spec, split)
+    if isinstance(spec, PickleSource):
+        from unified.sources.picklerows import open_pickle
+
+        return open_pickle(place, spec, split)
+    if isinstance(spec, MatSource):
+        from unified.sources.mat import open_mat
+
+        return open_mat(place, spec, split)
+    if isinstance(spec, EntitiesSource):
+        from unified.sources.entities import EntityRows
+
+        return EntityRows(place, spec, split)
     if isinstance(spec, CsvSource):
         from unified.sources.tables import open_csv
 
-        return open_csv(task, spec, split)
+        return open_csv(place, spec, split)
     if isinstance(spec, ParquetSource):
         from unified.sources.tables import open_parquet
 
-        return open_parquet(task, spec, split)
+        return open_parquet(place, spec, split)
     if isinstance(spec, HfSource):
         from unified.sources.hf import open_hf
 
-        return open_hf(task, spec, split)
+        return open_hf(place, spec, split)
     if isinstance(spec, CocoSource):
         from unified.sources.coco import CocoRows
 
-        return CocoRows(task, spec, split)
+        return CocoRows(place, spec, split)
     if isinstance(spec, ImageFolderSource):
         from unified.sources.imagefolder import ImageFolderRows
 
-        return ImageFolderRows(task, spec, split)
+        return ImageFolderRows(place, spec, split)
     if isinstance(spec, FilesSource):
         from unified.sources.files import FileRows
 
-        return FileRows(task, spec, split)
+        return FileRows(place, spec, split)
     if isinstance(spec, WebdatasetSource):
         from unified.sources.webdataset import WebdatasetRows
 
-        return WebdatasetRows(task, spec, split)
+        return WebdatasetRows(place, spec, split)
     assert isinstance(spec, PythonSource)
     from unified.sources.python import open_python
 
-    return open_python(task, spec, split)
+    return open_python(place, spec, split)

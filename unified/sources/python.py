@@ -9,26 +9,23 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unified.errors import UserError, did_you_mean
 from unified.sources.base import Row, RowSource, RowStream
-from unified.sources.location import expand, source_root
+from unified.sources.location import Place
 from unified.specs.example import BadRow
 from unified.specs.schema import PythonSource
 
-if TYPE_CHECKING:
-    from unified.specs.load import LoadedTask
 
-
-def open_python(task: LoadedTask, spec: PythonSource, split: str) -> RowSource | RowStream:
+def open_python(place: Place, spec: PythonSource, split: str) -> RowSource | RowStream:
     """Calls `file.py:function` (the file beside the YAML) or `module:function` with the split's
     value and `args`. A sequence gives random access, another iterable a stream."""
-    where = f"{task.path}: source.function"
+    where = place.at("function")
     file, _, name = spec.function.rpartition(":")
     if not file or not name.isidentifier():
         raise UserError(f"{where}: '{spec.function}' is not `file.py:function` or `module:function`")
-    module = _load_file(task, file, where) if file.endswith(".py") else _import(file, where)
+    module = _load_file(place, file, where) if file.endswith(".py") else _import(file, where)
     function = getattr(module, name, None)
     if not callable(function):
         known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
@@ -41,9 +38,9 @@ def open_python(task: LoadedTask, spec: PythonSource, split: str) -> RowSource |
         raise UserError(f"{where}: {spec.function} failed: {_place(error)}") from error
     label = f"{spec.function}:{split}"
     if hasattr(rows, "__len__") and hasattr(rows, "__getitem__"):
-        return PythonRows(rows, source_root(task), label)
+        return PythonRows(rows, place.root, label)
     if isinstance(rows, Iterable):
-        return PythonStream(function, spec, split, rows, source_root(task), label)
+        return PythonStream(function, spec, split, rows, place.root, label)
     raise UserError(
         f"{where}: {spec.function} returned {type(rows).__name__}; it must return rows: a sequence "
         f"(`__len__` and `__getitem__`) or an iterable of mappings"
@@ -108,8 +105,8 @@ def _as_row(row: Any) -> Row:
         raise BadRow(f"a row is a mapping, found {type(row).__name__}") from None
 
 
-def _load_file(task: LoadedTask, file: str, where: str) -> Any:
-    path = task.path.parent.absolute() / expand(task, file, "source.function")
+def _load_file(place: Place, file: str, where: str) -> Any:
+    path = place.task.path.parent.absolute() / place.expand(file, "function")
     if not path.is_file():
         raise UserError(f"{where}: no such file: {path} (files of functions lie beside the spec)")
     # One module a file, so that worker processes can unpickle what it defines.

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unified.errors import UserError
 from unified.sources.arrow import ArrowRows, load_local
 from unified.sources.base import RowSource, concatenate
-from unified.sources.location import find_files, source_root
+from unified.sources.location import Place
 from unified.specs.schema import CsvSource, ParquetSource
 
-if TYPE_CHECKING:
-    from unified.specs.load import LoadedTask
 
-
-def open_csv(task: LoadedTask, spec: CsvSource, split: str) -> RowSource:
+def open_csv(place: Place, spec: CsvSource, split: str) -> RowSource:
     """Rows of CSV files with a header. Cells are text, exactly as written ("007", "NA", "None"); an
     empty cell is null."""
-    key = f"source.splits.{split}"
-    files = find_files(task, spec.splits[split], key)
-    return concatenate([_csv_file(task, spec, path, f"{task.path}: {key}") for path in files])
+    key = f"splits.{split}"
+    files = place.files(spec.splits[split], key)
+    return concatenate([_csv_file(place, spec, path, place.at(key)) for path in files])
 
 
-def _csv_file(task: LoadedTask, spec: CsvSource, path: Path, key: str) -> RowSource:
+def _csv_file(place: Place, spec: CsvSource, path: Path, key: str) -> RowSource:
     from datasets import Features, Value
 
     try:
@@ -52,7 +49,7 @@ def _csv_file(task: LoadedTask, spec: CsvSource, path: Path, key: str) -> RowSou
         na_filter=False,
         encoding="utf-8-sig",
     )
-    return CsvRows(table, source_root(task), path.name)
+    return CsvRows(table, place.root, path.name)
 
 
 class CsvRows(ArrowRows):
@@ -60,10 +57,10 @@ class CsvRows(ArrowRows):
         return {name: cell or None for name, cell in super().__getitem__(index).items()}
 
 
-def open_parquet(task: LoadedTask, spec: ParquetSource, split: str) -> RowSource:
+def open_parquet(place: Place, spec: ParquetSource, split: str) -> RowSource:
     """Rows of parquet files."""
-    key = f"source.splits.{split}"
-    files = find_files(task, spec.splits[split], key)
-    table = load_local(f"{task.path}: {key}", "parquet", files)
+    key = f"splits.{split}"
+    files = place.files(spec.splits[split], key)
+    table = load_local(place.at(key), "parquet", files)
     name = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
-    return ArrowRows(table, source_root(task), name)
+    return ArrowRows(table, place.root, name)

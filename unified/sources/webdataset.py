@@ -6,17 +6,14 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from unified.errors import UserError
 from unified.sources.base import Row, RowStream
-from unified.sources.location import expand, find_files, source_root
+from unified.sources.location import Place
 from unified.specs.schema import WebdatasetSource
-
-if TYPE_CHECKING:
-    from unified.specs.load import LoadedTask
 
 
 class WebdatasetRows(RowStream):
@@ -27,22 +24,22 @@ class WebdatasetRows(RowStream):
     Shards are local files or http(s) addresses, braces expand (`{000..099}.tar`).
     """
 
-    def __init__(self, task: LoadedTask, spec: WebdatasetSource, split: str) -> None:
+    def __init__(self, place: Place, spec: WebdatasetSource, split: str) -> None:
         from webdataset.shardlists import expand_urls
 
-        self.root = source_root(task)
-        key = f"source.splits.{split}"
+        self.root = place.root
+        key = f"splits.{split}"
         patterns = spec.splits[split]
-        self.name = f"{task.path}: {key}"
+        self.name = place.at(key)
         self.shards: list[str] = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            for name in expand_urls(expand(task, pattern, key)):
+            for name in expand_urls(place.expand(pattern, key)):
                 if name.startswith(("http://", "https://")):
                     self.shards.append(name)
                 elif name.startswith("pipe:") or "://" in name:
                     raise UserError(f"{self.name}: shards are local files or http(s) addresses, not {name}")
                 else:
-                    self.shards += map(str, find_files(task, name, key))
+                    self.shards += map(str, place.files(name, key))
 
     def __iter__(self) -> Iterator[tuple[str, Row]]:
         import webdataset

@@ -1,0 +1,147 @@
+"""Rows with what another source says of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unified.errors import UserError
+from unified.sources.base import Row, RowSource
+from unified.sources.paths import Missing, compile_path, parse_path
+from unified.sources.text import as_text
+from unified.specs.example import BadRow
+from unified.specs.schema import Join
+
+
+class Joined(RowSource):
+    """Rows of `left`, each with the row or rows of `right` that have the same keys, as Join states."""
+
+    def __init__(self, left: RowSource, right: RowSource, spec: Join, where: str) -> None:
+        self.root = left.root
+        self.left, self.right, self.spec = left, right, spec
+        on = {spec.on: spec.on} if isinstance(spec.on, str) else spec.on
+        self.paths = tuple(on)
+        self.names = " and ".join(f"'{path}'" for path in on)
+        self.matches = Matches(right, tuple(on.values()), f"{where}.on", unique=not spec.many)
+        self._getters = _compile(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def key(self, index: int) -> str:
+        return self.left.key(index)
+
+    def __getitem__(self, index: int) -> Row:
+        row = self.left[index]
+        try:
+            values = [get(row) for get in self._getters]
+        except Missing as missing:
+            values, problem = [None], str(missing)
+        else:
+            problem = f"{self.names} is null"
+        if any(value is None for value in values):
+            if self.spec.optional:
+                return self._with(row, None)
+            raise BadRow(f"no key {self.names} to join on: {problem}")
+        if any(isinstance(value, (list, tuple, np.ndarray)) for value in values):
+            return self._with(row, [self._one(keys) for keys in self._pairs(values)])
+        return self._with(row, self._one(values))
+
+    def _pairs(self, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """The keys of each right row where the left paths give lists."""
+        if self.spec.name is None:
+            raise BadRow(f"{self.names} is a list, so the rows joined need a name (`as`)")
+        lists = [len(v) for v in values if isinstance(v, (list, tuple, np.ndarray))]
+        if len(set(lists)) > 1:
+            raise BadRow(f"the lists {self.names} differ in length: {', '.join(map(str, lists))}")
+        columns = [v if isinstance(v, (list, tuple, np.ndarray)) else [v] * lists[0] for v in values]
+        return zip(*columns, strict=True)
+
+    def _one(self, values: Sequence[Any]) -> Any:
+        """The right row of these keys, or the list of all."""
+        found = self.matches.get(values)
+        if not len(found) and not self.spec.optional:
+            shown = ", ".join(map(str, values))
+            raise BadRow(f"no row with {self.names} = {shown} in {self.matches.place}")
+        if self.spec.many:
+            return [self.right[int(i)] for i in found]
+        return self.right[int(found[0])] if len(found) else None
+
+    def _with(self, row: Row, found: Any) -> Row:
+        name = self.spec.name
+        if name is None:
+            return {**found, **row} if found else row
+        if name in row:
+            raise BadRow(f"the row has a key '{name}' of its own; choose another name (`as`)")
+        if found is None and self.spec.many:
+            found = []
+        return {**row, name: found}
+
+    def column(self, name: str) -> Iterator[Any]:
+        if self.spec.name not in (None, name):
+            return self.left.column(name)
+        return super().column(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_getters"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._getters = _compile(self.paths)
+
+
+class Matches:
+    """Which rows of a source have which keys."""
+
+    def __init__(self, rows: RowSource, paths: Sequence[str], where: str, *, unique: bool) -> None:
+        groups: dict[str, int] = {}
+        group_of = array("q")
+        for values in zip(*(_values(rows, path) for path in paths), strict=True):
+            key = _text(values)
+            group_of.append(-1 if key is None else groups.setdefault(key, len(groups)))
+        place = rows.key(0).partition(":")[0] if len(rows) else "an empty source"
+        named = " and ".join(f"'{path}'" for path in paths)
+        if not groups:
+            raise UserError(f"{where}: no row of {place} has the key {named}")
+        numbers = np.array(group_of)
+        order = np.argsort(numbers, kind="stable")
+        self.order = order[np.searchsorted(numbers[order], 0) :]
+        """Row numbers, those of one key together."""
+        self.starts = np.searchsorted(numbers[self.order], np.arange(len(groups) + 1))
+        self.groups, self.place = groups, place
+        several = np.flatnonzero(np.diff(self.starts) > 1)
+        if unique and len(several):
+            first, second = self.order[self.starts[several[0]] :][:2]
+            value = next(key for key, group in groups.items() if group == several[0]).replace("\0", ", ")
+            raise UserError(
+                f"{where}: {named} = {value} stands in two rows of {place} ({rows.key(int(first))} and "
+                f"{rows.key(int(second))}); join on a key that is unique there, or take all with `many: true`"
+            )
+
+    def get(self, values: Sequence[Any]) -> Any:
+        """Numbers of the rows with these keys, in their order."""
+        group = self.groups.get(_text(values) or "")
+        return () if group is None else self.order[self.starts[group] : self.starts[group + 1]]
+
+
+def _text(values: Sequence[Any]) -> str | None:
+    texts = [as_text(value) for value in values]
+    return None if any(text is None for text in texts) else "\0".join(filter(None, texts))
+
+
+def _values(rows: RowSource, path: str) -> Iterator[Any]:
+    """What each row has at a path; None where it has nothing."""
+    column = str(parse_path(path)[0])
+    get = compile_path(path)
+    for value in rows.column(column):
+        try:
+            yield get({column: value}) if value is not None else None
+        except Missing:
+            yield None
+
+
+def _compile(paths: Sequence[str]) -> list[Any]:
+    return [compile_path(path) for path in paths]
