@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
 
 from unified.errors import UserError
+from unified.evaluation.metrics.base import strings
 from unified.sources.base import RowSource, RowStream
 from unified.sources.fields import read_fields
 from unified.sources.open import open_source
 from unified.specs.build import build_example
 from unified.specs.example import BadRow, Example
 from unified.specs.load import LoadedTask
+from unified.specs.prompts import template
+from unified.specs.schema import TaskSpec
 from unified.values.types import (
     DENSE_TYPES,
     Boxes,
@@ -37,46 +40,87 @@ _PHRASE = re.compile(r"\[([^\[\]]*)\]\s*$")
 @dataclass(frozen=True)
 class Case:
     """An example and its true answer in the source frame. The answer of a field of several strings is
-    all of them (Texts)."""
+    all of them (Texts). `own`: where the example's own strings stand among pooled options."""
 
     example: Example
     target: Value
+    own: range | None = None
 
 
 @dataclass
 class Cases:
-    """The cases of a split. `skipped`: (key, reason) of rows that could not be used."""
+    """The rows of a split. `cases`: those with an answer; `examples`: all that can be asked, in their order;
+    `places`: where each case stands among them. `skipped`: (key, reason) of rows that could not be used."""
 
     cases: list[Case] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
 def read_cases(
-    task: LoadedTask, split: str, *, limit: int | None, seed: int, image_size: int, target_size: int
-) -> Cases:
+    task: LoadedTask, split: str, *, limit: int | None, seed: int, image_size: int, target_size: int,
+    unanswered: bool = False,
+) -> Cases:  # fmt: skip
     """At most `limit` rows of a split, spread evenly over it (a stream: its first rows).
 
-    Which rows, and all random choices, depend on nothing but `seed` and the split. Raises UserError where not
-    a single row can be used.
+    Which rows, and all random choices, depend on nothing but `seed` and the split. With `unanswered`, rows
+    that lack what only a true answer or a metric needs are examples without a case. Raises UserError where
+    not a single row can be used.
     """
     out = Cases()
     source = open_source(task, split)
+    answers = answer_fields(task.spec) if unanswered else frozenset()
     for key, row in _rows(source, limit):
         try:
             if isinstance(row, BadRow):
                 raise row
-            values = read_fields(task, row, source)
+            values = read_fields(task, row, source, optional=answers)
+            answered = values.keys() >= answers
             example = build_example(
                 task, values, key=key, rng=_rng(seed, key), training=False,
-                image_size=image_size, target_size=target_size,
+                image_size=image_size, target_size=target_size, with_target=answered,
             )  # fmt: skip
-            out.cases.append(Case(example, true_answer(task, example)))
+            if answered:
+                out.cases.append(Case(example, true_answer(task, example)))
+                out.places.append(len(out.examples))
+            out.examples.append(example)
         except BadRow as bad:
             out.skipped.append((key, str(bad)))
-    if not out.cases:
+    if not out.examples:
         what = f"; the first: {out.skipped[0][0]}: {out.skipped[0][1]}" if out.skipped else ""
         raise UserError(f"{task.path}: no row of split '{split}' can be used{what}")
+    if task.spec.options is not None and task.spec.options.pool is not None:
+        _pool(out, task.spec.options.pool)
     return out
+
+
+def answer_fields(spec: TaskSpec) -> frozenset[str]:
+    """The fields that only the true answer or a metric needs, so that rows of a test split may lack them."""
+    asked = set(spec.input.images)
+    for text in [*(prompt.text for prompt in spec.input.prompt), spec.input.eval_prompt or ""]:
+        asked |= template(text).fields
+    if spec.options is not None:
+        asked |= {spec.options.field or "", spec.options.pool or ""}
+    if spec.submission is not None:
+        asked |= {spec.submission.key or "", *spec.submission.row.values()}
+    judged = set(template(spec.target.template).fields) if spec.target.template else {spec.target.field or ""}
+    for metric in spec.metrics:
+        judged |= {metric.references or "", metric.by or "", *metric.fields.values()}
+    return frozenset((judged - asked) & spec.fields.keys())
+
+
+def _pool(read: Cases, name: str) -> None:
+    """Gives every example the strings of all for options."""
+    texts = [example.values[name] for example in read.examples]
+    starts = np.cumsum([0, *(len(strings(text)) for text in texts)])
+    options = tuple(item for text in texts for item in strings(text))
+    read.examples = [replace(example, options=options) for example in read.examples]
+    own = [range(int(a), int(b)) for a, b in pairwise(starts)]
+    read.cases = [
+        replace(case, example=read.examples[i], own=own[i])
+        for case, i in zip(read.cases, read.places, strict=True)
+    ]
 
 
 def _rng(seed: int, key: str) -> np.random.Generator:

@@ -16,11 +16,22 @@ from typing import TYPE_CHECKING, Any
 from unified.errors import UserError, did_you_mean, file_error
 from unified.evaluation.baselines import Baseline, copy_input, fit_baseline
 from unified.evaluation.cases import Case, Cases, read_cases
+from unified.evaluation.joint import Scored, add_joint, check_joint, remember
+from unified.evaluation.metrics import Score
 from unified.evaluation.model_folder import check_images, find_model_folder, load_model_folder
 from unified.evaluation.plain import plain
-from unified.evaluation.results import PREDICTIONS, RESULTS, SAMPLES, Results, TaskResult, shown
+from unified.evaluation.results import (
+    PREDICTIONS,
+    RESULTS,
+    SAMPLES,
+    Results,
+    TaskResult,
+    part_label,
+    shown,
+)
 from unified.evaluation.samples import save_samples, words_of
-from unified.evaluation.scoring import Judge, judges_of
+from unified.evaluation.scoring import Judge, OptionScores, judges_of, right_scores
+from unified.evaluation.submission import Submission, wants_scores, with_submission
 from unified.specs.load import LoadedTask, list_tasks, load_task
 from unified.values.types import Value
 
@@ -34,6 +45,8 @@ BASELINE_ROWS = 300
 SHOWN = 4
 """Examples of each task that are drawn."""
 
+Scores = dict[str, Score]
+"""By the label of the metric."""
 Progress = Callable[[str, int, int], None]
 """Is told the task, the rows done and the rows there are."""
 
@@ -48,6 +61,7 @@ def evaluate(
     batch_size: int = 32,
     seed: int = 0,
     out: Path | None = None,
+    submission: Path | None = None,
     on_progress: Progress | None = None,
     on_task: Callable[[str, TaskResult], None] | None = None,
 ) -> Results:
@@ -55,8 +69,10 @@ def evaluate(
 
     At most `limit` rows of each task are read, spread evenly over the split. Tasks without that split are
     left out and listed in `about["without_split"]`. With `out`, a folder, results.json, predictions.jsonl and
-    pictures of a few samples are written there. Raises UserError where the split is in none of the tasks, and
-    for data that cannot be read.
+    pictures of a few samples are written there. With `submission`, a folder, the tasks that state a
+    `submission` write their predictions there as their benchmark takes them, also of rows without answers,
+    which are not scored. Raises UserError where the split is in none of the tasks, and for data that cannot
+    be read.
     """
     from unified.evaluation.predictor import Predictor
 
@@ -70,27 +86,41 @@ def evaluate(
             f"no task has a split '{split}'{did_you_mean(split, known)}; there are {', '.join(known)}"
         )
     check_images(model.config, chosen)
+    check_joint(chosen)
+    submitted = [] if submission is None else with_submission(chosen)
+    files = None if submission is None else Submission(submission, split)
     results = Results(_about(model, processor, split, limit, seed))
     results.about["without_split"] = [t.name for t in tasks if t not in chosen]
     work = None if out is None else _work_folder(out)
     predictor = Predictor(model, processor, batch_size=batch_size)
     model.eval()
+    scored: dict[str, Scored] = {}
     for task in chosen:
         started = time.perf_counter()
-        read = read_cases(task, split, limit=limit, seed=seed, **_sizes(processor))
-        name, n = task.name, len(read.cases)
+        read = read_cases(
+            task, split, limit=limit, seed=seed, unanswered=task in submitted, **_sizes(processor)
+        )
+        name, n = task.name, len(read.examples)
         predictions = predictor.predict(
             task,
-            [case.example for case in read.cases],
+            read.examples,
             seed=seed,
+            scores=task in submitted and wants_scores(task),
             on_progress=(lambda done: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
         )
         seconds = time.perf_counter() - started
         if work is not None:
             work.mkdir(exist_ok=True)
-        results.tasks[name] = _score(processor, task, read, predictions, seed, seconds, work, model.device)
+        results.tasks[name], columns = _score(
+            processor, task, read, predictions, seed, seconds, work, model.device
+        )
+        if files is not None and task in submitted:
+            results.tasks[name].submission = str(files.add(task, read.examples, predictions))
+        scored[name] = remember(task, chosen, read.cases, columns)
         if on_task is not None:
             on_task(name, results.tasks[name])
+    for task in chosen:
+        add_joint(task, results.tasks[task.name], scored)
     if out is not None and work is not None:
         results.save(work)
         for name in (SAMPLES, PREDICTIONS, RESULTS):
@@ -123,59 +153,87 @@ def _replace(new: Path, old: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def _sizes(processor: Processor) -> dict[str, int]:
+def _sizes(processor: Processor) -> dict[str, Any]:
     return {"image_size": processor.image_size, "target_size": processor.target_size}
 
 
 def _score(
     processor: Processor, task: LoadedTask, read: Cases, predictions: Sequence[Prediction], seed: int,
     seconds: float, out: Path | None, device: Any,
-) -> TaskResult:  # fmt: skip
+) -> tuple[TaskResult, dict[str, Scores]]:  # fmt: skip
+    """The numbers of a task, and the scores that stand behind each of its columns."""
     from unified.evaluation.predictor import through_tokenizers
 
-    cases, values = read.cases, [p.value for p in predictions]
+    cases = read.cases
     judges = judges_of(task, cases)
-    scores = {judge.label: judge(values, cases) for judge in judges}
     result = TaskResult(
         identity=task.identity,
         modality=task.spec.modality,
         n=len(cases),
         skipped=len(read.skipped),
+        unanswered=len(read.examples) - len(cases),
         malformed=sum(p.malformed for p in predictions),
         seconds=round(seconds, 2),
         headline=judges[0].label,
-        metrics={label: _number(score.value) for label, score in scores.items()},
-        notes={label: score.note for label, score in scores.items() if score.note},
+        metrics={judge.label: None for judge in judges},
     )
-    reached = through_tokenizers(processor, task, [c.example for c in cases], device=device)
-    result.ceiling = _values(judges, reached, cases)
+    answers = [predictions[i] for i in read.places]
+    scores: Scores = {}
+    columns: dict[str, Scores] = {}
+    if cases:
+        values = [p.value for p in answers]
+        scores = _judged(judges, values, cases, [p.option_scores for p in answers])
+        reached = through_tokenizers(processor, task, [c.example for c in cases], device=device)
+        best = {judge.label: judge(reached, cases, right_scores(judge, cases)) for judge in judges}
+        columns = {"metrics": scores, "ceiling": best}
+        result.metrics, result.ceiling = _values(scores), _values(best)
+        result.notes = {label: score.note for label, score in scores.items() if score.note}
+        _beside(processor, task, judges, cases, seed, result, columns)
+    each = {label: score.per_example for label, score in scores.items() if score.per_example is not None}
+    if out is not None:
+        _write_predictions(out / PREDICTIONS, task.name, read, predictions, each)
+        picked = sorted({i * len(cases) // SHOWN for i in range(SHOWN)}) if cases else []
+        headline = each.get(result.headline, (math.nan,) * len(cases))
+        result.samples = save_samples(out, task, [(cases[i], answers[i].value, headline[i]) for i in picked])
+    return result, columns
+
+
+def _beside(
+    processor: Processor, task: LoadedTask, judges: Sequence[Judge], cases: Sequence[Case], seed: int,
+    result: TaskResult, columns: dict[str, Scores],
+) -> None:  # fmt: skip
+    """What the trivial predictors reach."""
     baseline = _baseline(processor, task, judges[0], seed)
     if baseline is not None:
         result.baseline_answer = baseline.name
-        result.baseline = _values(judges, [baseline.predict(c.example) for c in cases], cases)
+        columns["baseline"] = _judged(judges, [baseline.predict(c.example) for c in cases], cases)
+        result.baseline = _values(columns["baseline"])
         mine, theirs = result.metrics[result.headline], result.baseline[result.headline]
         if mine is not None and theirs is not None:
             result.better_than_baseline = judges[0].metric.better(mine, theirs)
     copying = copy_input(cases)
     if copying is not None:
-        result.copy_input = _values(judges, [copying.predict(c.example) for c in cases], cases)
-    each = {label: score.per_example for label, score in scores.items() if score.per_example is not None}
-    if out is not None:
-        _write_predictions(out / PREDICTIONS, task.name, cases, predictions, each)
-        picked = sorted({i * len(cases) // SHOWN for i in range(SHOWN)})
-        headline = each.get(result.headline, (math.nan,) * len(cases))
-        result.samples = save_samples(out, task, [(cases[i], values[i], headline[i]) for i in picked])
-    return result
+        result.copy_input = _values(_judged(judges, [copying.predict(c.example) for c in cases], cases))
 
 
-def _values(
-    judges: Iterable[Judge], values: Sequence[Value], cases: Sequence[Case]
-) -> dict[str, float | None]:
-    return {judge.label: _number(judge(values, cases).value) for judge in judges}
+def _judged(
+    judges: Iterable[Judge], values: Sequence[Value], cases: Sequence[Case],
+    option_scores: OptionScores | None = None,
+) -> Scores:  # fmt: skip
+    return {judge.label: judge(values, cases, option_scores) for judge in judges}
+
+
+def _values(scores: Scores) -> dict[str, float | None]:
+    """The value of each score, and after it those of its parts."""
+    out: dict[str, float | None] = {}
+    for label, score in scores.items():
+        out[label] = _number(score.value)
+        out |= {part_label(label, part): _number(value) for part, value in score.parts.items()}
+    return out
 
 
 def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None
 
 
 def _baseline(processor: Processor, task: LoadedTask, headline: Judge, seed: int) -> Baseline | None:
@@ -187,18 +245,20 @@ def _baseline(processor: Processor, task: LoadedTask, headline: Judge, seed: int
 
 
 def _write_predictions(
-    path: Path, task: str, cases: Sequence[Case], predictions: Sequence[Prediction],
+    path: Path, task: str, read: Cases, predictions: Sequence[Prediction],
     scores: dict[str, tuple[float, ...]],
 ) -> None:  # fmt: skip
+    case_of = {place: i for i, place in enumerate(read.places)}
     with path.open("a") as file:
-        for i, (case, prediction) in enumerate(zip(cases, predictions, strict=True)):
+        for place, (example, prediction) in enumerate(zip(read.examples, predictions, strict=True)):
+            i = case_of.get(place)
             row = {
                 "task": task,
-                "key": case.example.key,
-                "prompt": words_of(case.example),
+                "key": example.key,
+                "prompt": words_of(example),
                 "prediction": plain(prediction.value),
-                "reference": plain(case.target),
-                "scores": {label: _number(each[i]) for label, each in scores.items()},
+                "reference": None if i is None else plain(read.cases[i].target),
+                "scores": {} if i is None else {label: _number(each[i]) for label, each in scores.items()},
                 "malformed": prediction.malformed,
             }
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -240,6 +300,7 @@ def run_eval(
     split: str = "validation",
     limit: int | None = None,
     out: str | Path | None = None,
+    submission: str | Path | None = None,
     batch_size: int = 32,
     device: str | None = None,
     seed: int = 0,
@@ -247,7 +308,8 @@ def run_eval(
     """Evaluates a run, model folder or shipped model, printing a line a task and the table.
 
     `tasks`: names, paths and `tag:NAME`, comma-separated; `all`: those that the model carries. `out` defaults
-    to `<run>/eval/<split>`, or `eval/<name>-<split>` for a model that is no run.
+    to `<run>/eval/<split>`, or `eval/<name>-<split>` for a model that is no run. `submission`: folder for
+    the files that the servers of benchmarks take.
     """
     loaded = load_model_folder(run, device)
     chosen = select_tasks(tasks, loaded.tasks)
@@ -258,19 +320,35 @@ def run_eval(
         beside = f"baseline {shown(head, result.baseline)}, ceiling {shown(head, result.ceiling)}"
         line = f"{name}: {head} {shown(head, result.metrics)} ({beside}), {result.n} rows"
         line += f" and {result.skipped} that cannot be used" if result.skipped else ""
+        line += f" and {result.unanswered} without an answer, not scored" if result.unanswered else ""
         print(f"{line}, {result.seconds:.1f} s", flush=True)
 
     results = evaluate(
         loaded.model, loaded.processor, chosen, split=split, limit=limit, batch_size=batch_size, seed=seed,
-        out=folder, on_task=say,
+        out=folder, submission=None if submission is None else Path(submission).expanduser(), on_task=say,
     )  # fmt: skip
     results.about = {"model": str(run), **results.about}
     results.save(folder)
     print(f"\n{results.table()}\n")
     if results.about["without_split"]:
         print(f"without a split '{split}': {', '.join(results.about['without_split'])}")
+    _say_submission(results)
     print(f"wrote {folder}")
     return results
+
+
+def _say_submission(results: Results) -> None:
+    """Where the result files are, and what a server would miss in them."""
+    written = {name: task for name, task in results.tasks.items() if task.submission is not None}
+    for name, task in written.items():
+        line = f"{name}: wrote {task.submission}"
+        if task.skipped:
+            line += f", without {task.skipped} rows that cannot be used"
+        if results.about["limit"] is not None:
+            line += f", of at most {results.about['limit']} rows: a server wants all"
+        print(line)
+    if written and len(written) < len(results.tasks):
+        print(f"no `submission` is stated by: {', '.join(n for n in results.tasks if n not in written)}")
 
 
 def select_tasks(selector: str, carried: dict[str, LoadedTask]) -> list[LoadedTask]:

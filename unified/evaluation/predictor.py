@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     from unified.model.modeling import UnifiedModel
 
 ENCODER_INPUTS = ("input_ids", "images", "patch_mask", "image_segments")
+CHUNK = 512
+"""Options that stand in memory at once for each example of a batch."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """An answer in the source frame. `ids`: what was generated, without start and end; `malformed`: it was no
     whole answer of its kind. `score`: log-probability of a ranked option, or, where asked for, of a text that
-    was not sampled."""
+    was not sampled. `option_scores`: (options,) that of every option, where options are ranked."""
 
     value: Value
     malformed: bool = False
     ids: tuple[int, ...] = ()
     score: float | None = None
+    option_scores: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 class Predictor:
@@ -42,6 +46,7 @@ class Predictor:
 
     def __init__(self, model: UnifiedModel, processor: Processor, *, batch_size: int = 32) -> None:
         self.model, self.processor, self.batch_size = model, processor, batch_size
+        self._shared: tuple[tuple[str, ...], list[list[int]]] = ((), [])
 
     @torch.inference_mode()
     def predict(
@@ -167,15 +172,29 @@ class Predictor:
         return picked.masked_fill(~before, 0.0).sum(1).tolist()
 
     def _rank(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
-        """The option of the highest probability."""
-        answers = [self._option_ids(example.options or ()) for example in examples]
-        scores = self._score_texts(answers, memory)
+        """The option of the highest probability. Options that all examples share are tokenised once."""
+        first = examples[0].options or ()
+        if all(example.options == examples[0].options for example in examples):
+            answers = [self._shared_ids(first)] * len(examples)
+            scores = self._score_shared(answers[0], memory, len(examples))
+        else:
+            answers = [self._option_ids(example.options or ()) for example in examples]
+            scores = self._score_texts(answers, memory)
         best = scores.argmax(1).tolist()
         ends = self.processor.quirks.option_ends
         return [
-            replace(self._read(task, row[b][:-ends], None, example), score=float(score[b]))
+            replace(
+                self._read(task, row[b][:-ends], None, example),
+                score=float(score[b]),
+                option_scores=score[: len(row)].float().numpy(),
+            )
             for row, b, score, example in zip(answers, best, scores, examples, strict=True)
         ]
+
+    def _shared_ids(self, options: tuple[str, ...]) -> list[list[int]]:
+        if self._shared[0] != options:
+            self._shared = (options, self._option_ids(options))
+        return self._shared[1]
 
     def _option_ids(self, options: Sequence[str]) -> list[list[int]]:
         ends = [self.processor.tokenizers.vocabulary.eos_id] * self.processor.quirks.option_ends
@@ -190,6 +209,19 @@ class Predictor:
             for j, ids in enumerate(row):
                 options[i, j, : len(ids)] = torch.tensor(ids)
         return self.model.rank_options(options.to(self.model.device), encoder_outputs=memory).cpu()
+
+    def _score_shared(self, ids: Sequence[Sequence[int]], memory: Any, batch: int) -> Tensor:
+        """Log-probabilities (B, options) of the same options for every example. Different ones are scored
+        once, in chunks of about the same length."""
+        unique = sorted(set(map(tuple, ids)), key=lambda option: (len(option), option))
+        scores = []
+        for start in range(0, len(unique), CHUNK):
+            part = [torch.tensor(option) for option in unique[start : start + CHUNK]]
+            options = torch.nn.utils.rnn.pad_sequence(part, batch_first=True).to(self.model.device)
+            options = options.expand(batch, *options.shape)
+            scores.append(self.model.rank_options(options, encoder_outputs=memory).cpu())
+        places = {option: i for i, option in enumerate(unique)}
+        return torch.cat(scores, 1)[:, [places[tuple(option)] for option in ids]]
 
     # --------------------------------------------------------------------------- images
 

@@ -17,9 +17,8 @@ from PIL import Image as Pillow
 
 from unified.errors import UserError
 from unified.evaluation.curves import Line, chart, sparkline
-from unified.evaluation.metrics import get_metric
 from unified.evaluation.model_folder import HISTORY
-from unified.evaluation.results import RESULTS, Results, TaskResult, shown
+from unified.evaluation.results import RESULTS, Results, TaskResult, metric_of, shown
 
 PICTURE = 320
 """Longest side of a picture in the report, in pixels."""
@@ -200,7 +199,7 @@ def _anchor(name: str) -> str:
 
 
 def _row(name: str, task: TaskResult) -> dict[str, Any]:
-    metric = get_metric(task.headline.partition("(")[0])
+    metric = metric_of(task.headline)
     return {
         "name": name,
         "anchor": _anchor(name),
@@ -220,7 +219,7 @@ def _range(task: TaskResult) -> Any:
     values = [(v or {}).get(task.headline) for v in (task.metrics, task.baseline, task.ceiling)]
     known = [v for v in values if v is not None]
     most = max([*known, 0.0])
-    unit = get_metric(task.headline.partition("(")[0]).unit
+    unit = metric_of(task.headline).unit
     if unit == "%":
         most = max(1.0, most)
     if most <= 0 or values[0] is None:
@@ -252,6 +251,8 @@ def _task(name: str, task: TaskResult, folder: Path) -> dict[str, Any]:
         notes.append(f"the baseline always answers {task.baseline_answer}")
     if task.skipped:
         notes.append(f"{task.skipped} rows could not be used")
+    if task.unanswered:
+        notes.append(f"{task.unanswered} rows have no true answer and were not scored")
     if task.malformed:
         notes.append(f"{task.malformed} predictions were not whole answers")
     notes += [f"{label}: {note}" for label, note in task.notes.items()]

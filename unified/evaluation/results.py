@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unified.errors import UserError
-from unified.evaluation.metrics import get_metric
+from unified.evaluation.metrics import Metric, get_metric
 
 RESULTS, PREDICTIONS, SAMPLES = "results.json", "predictions.jsonl", "samples"
 
@@ -20,9 +21,11 @@ class TaskResult:
     """The numbers of one task.
 
     `metrics`, `baseline`, `ceiling` and `copy_input` map a metric's label (its name, with arguments if it has
-    any) to its value, None where it has none; `baseline` is a trivial predictor's, which answers
-    `baseline_answer`; `ceiling` that of the true answers sent through the tokenizers and back. The headline
-    metric is the first. `malformed`: predictions that were not whole answers.
+    any) to its value, None where it has none, and `label: part` to each of its parts; `baseline` is a trivial
+    predictor's, which answers `baseline_answer`; `ceiling` that of the true answers sent through the
+    tokenizers and back. The headline metric is the first. `n`: rows that were scored; `unanswered`: rows
+    without a true answer, which were only answered. `malformed`: predictions that were not whole answers.
+    `submission`: the file for a server.
     """
 
     identity: str
@@ -39,6 +42,8 @@ class TaskResult:
     copy_input: dict[str, float | None] | None = None
     ceiling: dict[str, float | None] | None = None
     better_than_baseline: bool | None = None
+    unanswered: int = 0
+    submission: str | None = None
     samples: list[dict[str, Any]] = field(default_factory=list)
     """{key, prompt, reference, prediction: words; score: of the headline metric, or None; worded: whether the
     words are the answer; inputs: [file], reference_image, prediction_image: files under the results folder,
@@ -75,27 +80,37 @@ class Results:
             ) from None
 
     def table(self) -> str:
-        """A plain table for a terminal: headline metric of each task, its baseline and its ceiling."""
-        rows = [("task", "metric", "model", "baseline", "ceiling", "n", "")]
+        """A plain table for a terminal: headline metric of each task with its parts, its baseline and its
+        ceiling, and figures over two tasks."""
+        rows: list[tuple[str, ...]] = [("task", "metric", "model", "baseline", "ceiling", "n", "")]
         for name, task in self.tasks.items():
-            rows.append(
-                (
-                    name,
-                    task.headline,
-                    shown(task.headline, task.metrics),
-                    shown(task.headline, task.baseline),
-                    shown(task.headline, task.ceiling),
-                    str(task.n),
-                    {True: "better", False: "not better", None: ""}[task.better_than_baseline],
-                )
-            )
+            verdict = {True: "better", False: "not better", None: ""}[task.better_than_baseline]
+            rows.append((name, *_cells(task, task.headline), str(task.n), verdict))
+            for label in task.metrics:
+                if label.startswith(f"{task.headline}: ") or "jointly=" in label:
+                    own = _cells(task, label)
+                    rows.append(("", f"  {label.removeprefix(f'{task.headline}: ')}", *own[1:], "", ""))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
         )
 
 
+def _cells(task: TaskResult, label: str) -> tuple[str, ...]:
+    return (label, *(shown(label, values) for values in (task.metrics, task.baseline, task.ceiling)))
+
+
+def part_label(label: str, part: str) -> str:
+    """What a part of a metric is called."""
+    return f"{label}: {part}"
+
+
+def metric_of(label: str) -> Metric:
+    """The metric that a label, or that of a part, is of."""
+    return get_metric(re.split(r"[(:]", label, maxsplit=1)[0])
+
+
 def shown(label: str, values: Mapping[str, float | None] | None) -> str:
     """A metric's value for a person; a dash where there is none."""
     value = None if values is None else values.get(label)
-    return get_metric(label.partition("(")[0]).show(math.nan if value is None else value)
+    return metric_of(label).show(math.nan if value is None else value)

@@ -80,8 +80,10 @@ class Asker:
         self, task: LoadedTask, prompt: str, images: Sequence[Any], fields: Mapping[str, Any]
     ) -> Question:
         spec = task.spec
-        options = [spec.options.field] if spec.options is not None and spec.options.field is not None else []
-        needed = list(dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *options]))
+        options = [] if spec.options is None else [spec.options.field or spec.options.pool]
+        needed = list(
+            dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *filter(None, options)])
+        )
         row = dict(fields)
         named = [name for name in spec.input.images if name not in row]
         if len(images) > len(named):
@@ -152,7 +154,7 @@ class Asker:
             spec = task.spec
             if len(spec.input.images) != images or (target is not None and spec.modality != target):
                 continue
-            if spec.options is not None and spec.options.field is not None:
+            if spec.options is not None and (spec.options.field or spec.options.pool):
                 continue  # the prompt does not hold its options
             for text in dict.fromkeys(
                 [*filter(None, [spec.input.eval_prompt]), *(p.text for p in spec.input.prompt)]

@@ -272,6 +272,9 @@ def _options(
 ) -> tuple[str, ...] | None:
     if spec.options is None:
         return None
+    if spec.options.pool is not None:  # an evaluation knows those of the other rows
+        pool = values.get(spec.options.pool)
+        return pool.items if isinstance(pool, Texts) else None
     options = tuple(spec.options.choices or ())
     if spec.options.field is not None:
         value = values.get(spec.options.field)

@@ -299,7 +299,7 @@ def check_metrics(spec: TaskSpec) -> Found:
         elif spec.modality not in METRICS[metric.name]:
             scored = _one_of(METRICS[metric.name])
             yield key, f"metric '{metric.name}' scores {scored}, but the answer is {spec.modality}"
-        named = [(("references",), metric.references), (("by",), metric.by)]
+        named: list[tuple[Key, str | None]] = [(("references",), metric.references), (("by",), metric.by)]
         named += [(("fields", argument), field) for argument, field in metric.fields.items()]
         if metric.jointly is not None:
             named.append((("jointly", "key"), metric.jointly.key))
