@@ -7,6 +7,8 @@ pictures have other ids.
 
 from __future__ import annotations
 
+import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -198,6 +200,109 @@ def refer() -> None:
         write_json(LIBRARY / folder / "instances.json", whole)
 
 
+# -------------------------------------------------------------------------------------------- LVIS
+
+LVIS = {"sphere": (41, "ball", "f"), "cube": (145, "box", "f"), "cylinder": (133, "bottle", "c"),
+        "cone": (1139, "vase", "r"), "person": (793, "person", "f"), "": (1021, "snowman", "r")}  # fmt: skip
+
+
+def lvis() -> None:
+    """lvis_v1_{train,val}.json over COCO's pictures: no file_name, no iscrowd; every picture is known to lack a
+    snowman, and its boxes are not exhaustive in the first. val's last picture is of train2017."""
+    categories = [
+        {"image_count": 4, "synonyms": [name], "def": f"made for tests: {name}", "id": number,
+         "synset": f"{name}.n.01", "name": name, "frequency": letter, "instance_count": 5}
+        for number, name, letter in LVIS.values()
+    ]  # fmt: skip
+    shown = {"train": [("train", n) for n in range(1, 5)], "val": [("val", n) for n in range(1, 6)] + [("train", 6)]}
+    for part, wanted in shown.items():
+        images, objects = [], []
+        for k, (of, n) in enumerate(wanted):
+            image, image_id = coco_picture(of, n), PICTURES[of, n]
+            entry = image_entry(image, image_id, 2017, of)
+            del entry["file_name"]
+            entry |= {"neg_category_ids": [LVIS[""][0]], "not_exhaustive_category_ids": [LVIS["cube"][0]] if k == 0 else []}
+            images.append(entry)
+            for number, item in enumerate(image.items):
+                found = annotation(item, image, image_id, number) | {"category_id": LVIS[item.shape][0]}
+                del found["iscrowd"]
+                objects.append(found)
+        whole = {**HEADER, "images": images, "annotations": objects, "categories": categories}
+        write_json(LIBRARY / "lvis" / f"lvis_v1_{part}.json", whole)
+
+
+# ----------------------------------------------------------------------------------------- mirrors
+
+
+def hub() -> None:
+    """Parquet mirrors as `$UNIFIED_DATA/hub/<id>`: jxu124's RefCOCO and detection-datasets' COCO."""
+    from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
+
+    names = [c["name"] for c in CATEGORIES]
+    box = Sequence(Value("float64"), length=4)
+    objects = Sequence({"bbox_id": Value("int64"), "category": ClassLabel(names=names), "bbox": box, "area": Value("float64")})
+    number, text = Value("int64"), Value("string")
+    coco_features = Features({"image_id": number, "image": Image(), "width": number, "height": number, "objects": objects})
+    for part in ("train", "val"):
+        rows = []
+        for n in range(1, 6):
+            image, image_id = coco_picture(part, n), PICTURES[part, n]
+            found = [annotation(item, image, image_id, k) for k, item in enumerate(image.items)]
+            rows.append(
+                {
+                    "image_id": image_id,
+                    "image": str(LIBRARY / "coco" / f"{part}2017" / f"{image_id:012d}.jpg"),
+                    "width": image.width,
+                    "height": image.height,
+                    "objects": {
+                        "bbox_id": [a["id"] for a in found],
+                        "category": [next(c["name"] for c in CATEGORIES if c["id"] == a["category_id"]) for a in found],
+                        "bbox": [item.box for item in image.items],
+                        "area": [a["area"] for a in found],
+                    },
+                }
+            )
+        save(Dataset.from_list(rows, features=coco_features), "detection-datasets/coco", part)
+    sentence = {"raw": text, "sent": text, "sent_id": number, "tokens": Sequence(text)}
+    features = Features(
+        {"sent_ids": Sequence(number), "file_name": text, "ann_id": number, "ref_id": number, "image_id": number,
+         "split": text, "sentences": [sentence], "category_id": number, "raw_anns": text, "raw_image_info": text,
+         "raw_sentences": text, "image_path": text, "bbox": Sequence(Value("float64")), "captions": Sequence(text),
+         "global_image_id": text, "anns_id": text}
+    )  # fmt: skip
+    for folder, by, name in (("refcoco", "unc", "refcoco"), ("refcoco+", "unc", "refcocoplus"), ("refcocog", "umd", "refcocog")):
+        refs = pickle.loads((LIBRARY / folder / f"refs({by}).p").read_bytes())
+        instances = json.loads((LIBRARY / folder / "instances.json").read_text())
+        objects_ = {a["id"]: a for a in instances["annotations"]}
+        images = {i["id"]: i for i in instances["images"]}
+        for split in sorted({ref["split"] for ref in refs}):
+            rows = []
+            for ref in (ref for ref in refs if ref["split"] == split):
+                found, image = objects_[ref["ann_id"]], images[ref["image_id"]]
+                x, y, w, h = found["bbox"]
+                rows.append(
+                    ref
+                    | {
+                        "raw_anns": json.dumps(found),
+                        "raw_image_info": json.dumps(image),
+                        "raw_sentences": json.dumps(ref["sentences"]),
+                        "image_path": f"coco/train2014/{image['file_name']}",
+                        "bbox": [x, y, x + w, y + h],
+                        "captions": [s["sent"] for s in ref["sentences"]],
+                        "global_image_id": f"coco.{image['id']}",
+                        "anns_id": f"coco.{found['id']}",
+                    }
+                )
+            ours = {"val": "validation", "testA": "test"}.get(split, split)
+            save(Dataset.from_list(rows, features=features), f"jxu124/{name}", ours)
+
+
+def save(rows: Any, name: str, split: str) -> None:
+    path = LIBRARY / "hub" / name / "data" / f"{split}-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(str(path))
+
+
 if __name__ == "__main__":
-    for make in (coco, refer):
+    for make in (coco, refer, lvis, hub):
         make()
