@@ -15,6 +15,7 @@ from unified.sources.paths import exploded_part
 from unified.sources.select import Numbered, Selected, SelectedStream, conditions
 from unified.sources.sidecar import WithFiles
 from unified.specs.schema import (
+    ActivityNetEntitiesSource,
     CocoSource,
     CsvSource,
     EntitiesSource,
@@ -26,7 +27,9 @@ from unified.specs.schema import (
     ParquetSource,
     PickleSource,
     PythonSource,
+    SwigSource,
     ToyboxSource,
+    VisdialSource,
     WebdatasetSource,
 )
 
@@ -119,6 +122,18 @@ def _read(place: Place, split: str) -> RowSource | RowStream:
         from unified.sources.entities import EntityRows
 
         return EntityRows(place, spec, split)
+    if isinstance(spec, VisdialSource):
+        from unified.sources.visdial import VisdialRows
+
+        return VisdialRows(place, spec, split)
+    if isinstance(spec, SwigSource):
+        from unified.sources.swig import SwigRows
+
+        return SwigRows(place, spec, split)
+    if isinstance(spec, ActivityNetEntitiesSource):
+        from unified.sources.anet import ActivityNetEntitiesRows
+
+        return ActivityNetEntitiesRows(place, spec, split)
     if isinstance(spec, CsvSource):
         from unified.sources.tables import open_csv
 
