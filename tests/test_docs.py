@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "tests/conversion"))
+import official  # noqa: E402
 
 
 def commands(page):
@@ -49,6 +52,27 @@ def test_add_a_task(tmp_path):
     assert answer == "one"
     text = (tmp_path / "my_data/count_balls.yaml").read_text()
     assert len([line for line in text.splitlines() if line.strip()]) <= 25
+
+
+@pytest.mark.slow
+def test_unified_io(tmp_path):
+    """With random weights in place of the download."""
+    flat = official.golden.recipe.det_params(official.shapes("small"), head_dim=64, tag="small")
+    official.write_arrays(tmp_path / "small_1000k.bin", flat)
+    picture = np.random.default_rng(0).integers(0, 256, (426, 640, 3)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "room.png")
+    download, *others = commands("docs/unified_io.md")
+    assert download.startswith("curl ") and download.endswith("/small_1000k.bin") and len(others) == 4
+    said = [run(command, tmp_path) for command in others]
+    assert "official size 'small'" in said[0] and all(said)
+    with Image.open(tmp_path / "box.png") as box, Image.open(tmp_path / "depth.png") as depth:
+        assert box.size == depth.size == (640, 426) and np.array(depth).max() <= 1000
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/unified_io.md").read_text(), flags=re.S)
+    lines = [f"print(type({line.split('#')[0]}))" if line.startswith("pipe(") else line
+             for line in code.splitlines()]  # fmt: skip
+    (tmp_path / "code.py").write_text("\n".join(lines))
+    kinds = re.findall(r"types\.(\w+)'", run("python code.py", tmp_path))
+    assert kinds == ["Text", "Boxes", "Keypoints", "Segmentation"]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Every standard knob of `generate` does on this model what it says."""
 
+import pytest
 import small
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
@@ -53,6 +54,59 @@ def test_forbidden_and_repeated_ids():
         assert len(set(row)) == len(row)
     assert (generate(forced_bos_token_id=9)[:, 1] == 9).all()
     assert (generate(forced_eos_token_id=1, min_new_tokens=7)[:, -1] == 1).all()
+
+
+def test_other_changes_of_the_scores():
+    without = text(generate(min_new_tokens=8, encoder_no_repeat_ngram_size=1))
+    for row, asked in zip(without, INPUTS["input_ids"].tolist(), strict=True):
+        assert not set(asked) & set(row)
+    assert set(sum(text(generate(sequence_bias={(9,): 1e3})), [])) == {9}
+    first = int(generate()[0, 1])
+    assert int(generate(begin_suppress_tokens=[first])[0, 1]) != first
+    allowed = generate(prefix_allowed_tokens_fn=lambda row, ids: [7 + row])
+    assert text(allowed) == [[7] * 8, [8] * 8]
+    ended = generate(min_new_tokens=3, exponential_decay_length_penalty=(3, 1e6))
+    assert (ended == 1).sum(1).tolist() == [1, 1] and ended.shape[1] == 6
+    for knobs in ({"renormalize_logits": True}, {"remove_invalid_values": True}):
+        assert torch.equal(generate(**knobs), generate()), knobs
+    for knobs in (
+        {"top_h": 0.5},
+        {"watermarking_config": {"bias": 2.5}},
+        {"encoder_repetition_penalty": 2.0},
+    ):
+        assert len(generate(do_sample=True, **knobs)) == 2, knobs
+
+
+def test_ways_that_only_change_the_speed():
+    greedy = generate()
+    for knobs in ({"use_cache": False}, {"cache_implementation": "dynamic"}):
+        assert torch.equal(generate(**knobs), greedy), knobs
+    one = {"input_ids": INPUTS["input_ids"][:1], "max_new_tokens": 8}
+    assert torch.equal(MODEL.generate(**one, prompt_lookup_num_tokens=2), MODEL.generate(**one))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "why"),
+    [
+        # transformers 5 has moved these out of the package, to code on the hub
+        ({"num_beams": 4, "num_beam_groups": 2}, "Group Beam Search requires `trust_remote_code=True`"),
+        ({"penalty_alpha": 0.6, "top_k": 4}, "Contrastive Search requires `trust_remote_code=True`"),
+        ({"dola_layers": "high"}, "Dola Generation requires `trust_remote_code=True`"),
+        ({"num_beams": 3, "force_words_ids": [[9]]}, "Constrained Beam Search requires `trust_remote_code"),
+        ({"use_mtp": True}, "This model probably has no associated mtp weights"),
+        ({"cache_implementation": "quantized"}, "does not support the quantized cache"),
+        ({"stop_strings": ["a"]}, "you must pass the model's tokenizer"),
+        ({"token_healing": True}, "you must pass the model's tokenizer"),
+        ({"num_return_sequences": 2}, "without beam search do not support `num_return_sequences`"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "has to be smaller or equal to `num_beams`"),
+        ({"max_new_token": 5}, "not used by the model: .*max_new_token"),
+        ({"attention_mask": torch.ones(2, 4)}, "not used by the model: .*attention_mask"),
+    ],
+    ids=lambda value: next(reversed(value)) if isinstance(value, dict) else "",
+)
+def test_refusals(knobs, why):
+    with pytest.raises(ValueError, match=why):
+        generate(**knobs)
 
 
 def test_stopping_and_streaming():
