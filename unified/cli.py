@@ -33,6 +33,7 @@ EVAL_EXAMPLES = """\
 examples:
   unified eval runs/demo --limit 200
   unified eval toy --tasks toybox_refer,my_task.yaml,tag:vqa --split train
+  unified eval runs/vqa --tasks vqav2 --split test --submission results
 """
 PROMPT_EXAMPLES = """\
 examples:
@@ -85,29 +86,32 @@ def _fail(message: str, *, debug: bool) -> int:
 
 
 def tasks_list(args: argparse.Namespace) -> int:
-    from unified.specs.load import list_tasks, load_task
+    from unified.sources.presence import presence
+    from unified.specs.catalogue import gives, judged_by, read_catalogue, takes
+    from unified.specs.load import list_tasks
 
-    rows: list[tuple[str, str, str]] = []
-    broken, known = [], set()
-    for path in list_tasks():
-        try:
-            task = load_task(path)
-        except UserError as error:
-            broken.append((path, error))
-            continue
-        known |= set(task.spec.tags)
-        if args.tag is None or args.tag in task.spec.tags:
-            images = len(task.spec.input.images)
-            takes = "text" if not images else "image+text" if images == 1 else f"{images} images+text"
-            rows.append((task.name, f"{takes} -> {task.spec.modality}", ", ".join(task.spec.tags)))
+    found = read_catalogue(list_tasks())
+    families = found.families(args.tag)
+    head = ("task", "in -> out", "metric", "data")
+    rows = {
+        family: [
+            (f"  {t.name}", f"{takes(t.spec)} -> {gives(t.spec)}", judged_by(t.spec)[0], str(presence(t)))
+            for t in tasks
+        ]
+        for family, tasks in families.items()
+    }
     if rows:
-        print("\n".join(_columns([("task", "in -> out", "tags"), *rows])))
-    for path, problem in broken:  # a spec that cannot be read never disappears from a listing
+        first, *lines = _columns([head, *(row for group in rows.values() for row in group)])
+        print(first)
+        for family, group in rows.items():
+            print("\n".join([f"{family} ({len(group)})", *lines[: len(group)]]))
+            lines = lines[len(group) :]
+    for path, problem in found.broken:  # a spec that cannot be read never disappears from a listing
         print(f"unreadable: {path}\n  {problem}", file=sys.stderr)
-    if not rows and not broken:
-        hint = did_you_mean(args.tag, sorted(known))
-        raise UserError(f"no task has the tag '{args.tag}'{hint}; tags: {', '.join(sorted(known))}")
-    return 2 if broken else 0
+    if not rows and not found.broken:
+        hint = did_you_mean(args.tag, found.tags())
+        raise UserError(f"no task has the tag '{args.tag}'{hint}; tags: {', '.join(found.tags())}")
+    return 2 if found.broken else 0
 
 
 def tasks_show(args: argparse.Namespace) -> int:
@@ -188,7 +192,9 @@ def train_image(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     from unified.evaluation.evaluator import run_eval
 
-    run_eval(args.model, args.tasks, split=args.split, limit=args.limit, out=args.out)
+    run_eval(
+        args.model, args.tasks, split=args.split, limit=args.limit, out=args.out, submission=args.submission
+    )
     return 0
 
 
@@ -340,7 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = _choices(parser, "command")
 
     tasks = _group(commands, "tasks", "list, show, check and start task specs")
-    p = _command(tasks, "list", tasks_list, "all shipped tasks")
+    p = _command(tasks, "list", tasks_list, "all shipped tasks, and which have their data here")
     p.add_argument("--tag", help="only tasks with this tag")
     p = _command(tasks, "show", tasks_show, "one task with its includes merged")
     p.add_argument("name", help="task name or path of a YAML file")
@@ -387,6 +393,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--split", default="validation", help="(default: %(default)s)")
     p.add_argument("--limit", type=_count, help="rows of each task (default: all)")
     p.add_argument("--out", help="folder for results.json and predictions.jsonl (default: RUN/eval/SPLIT)")
+
+    p.add_argument("--submission", help="folder for the result files that the servers of benchmarks take")
 
     p = _command(commands, "prompt", prompt, "ask a model", PROMPT_EXAMPLES)
     p.add_argument("model", help="run folder, model folder, or shipped model (toy)")

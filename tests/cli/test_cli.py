@@ -219,13 +219,19 @@ def test_tokenizers(refused, command, message):
 # ------------------------------------------------------------------------------------- what works
 
 
-def test_tasks_list_shows_every_task(said):
+def test_tasks_list_shows_every_task_by_family(said):
     lines = said("tasks", "list").splitlines()
-    assert lines[0].split() == ["task", "in", "->", "out", "tags"] and len(lines) == len(list_tasks()) + 1
+    assert lines[0].split() == ["task", "in", "->", "out", "metric", "data"]
+    families = [line for line in lines[1:] if not line.startswith("  ")]
+    assert "toybox (56)" in families and families == sorted(families)
+    tasks = [line for line in lines[1:] if line.startswith("  ")]
+    assert len(tasks) == len(list_tasks())
     column = lines[0].index("in ->")
-    assert all(line[column - 1] == " " and line[column] != " " for line in lines), "aligned"
-    tagged = said("tasks", "list", "--tag", "grounding").splitlines()
-    assert 1 < len(tagged) < len(lines) and all("grounding" in line for line in tagged[1:])
+    assert all(line[column - 1] == " " and line[column] != " " for line in tasks), "aligned"
+    refer = next(line for line in tasks if line.split()[0] == "toybox_refer")
+    assert refer.split() == ["toybox_refer", "image+text", "->", "boxes", "box_accuracy", "built", "in"]
+    tagged = [line.split()[0] for line in said("tasks", "list", "--tag", "unified_io").splitlines()[2:]]
+    assert len(tagged) == 32 and all(name.startswith("unified_io_") for name in tagged)
 
 
 def test_tasks_new_is_checked_and_evaluated(run, said, here):
