@@ -1,4 +1,4 @@
-"""Pickles as Python 2 wrote them (protocol 0, `str` as STRING opcodes): the released RefCOCO files are such."""
+"""Pickles as Python 2 wrote them, protocol 0 with `str` as STRING opcodes: RefCOCO's files are such."""
 
 from __future__ import annotations
 

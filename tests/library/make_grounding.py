@@ -23,7 +23,13 @@ from grounding_scenes import LIBRARY, Item, Picture, picture, write_json
 
 COCO_NAMES = Path(__file__).with_name("coco_categories.txt").read_text().splitlines()
 COCO = {name: int(number) for number, name, _ in (line.split("\t") for line in COCO_NAMES)}
-CLASS = {"sphere": "sports ball", "cube": "suitcase", "cylinder": "bottle", "cone": "vase", "person": "person"}
+CLASS = {
+    "sphere": "sports ball",
+    "cube": "suitcase",
+    "cylinder": "bottle",
+    "cone": "vase",
+    "person": "person",
+}
 CATEGORIES = [
     {"supercategory": group, "id": int(number), "name": name}
     for number, name, group in (line.split("\t") for line in COCO_NAMES)
@@ -71,8 +77,12 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     return np.diff(np.concatenate([[0], changes])).tolist()
 
 
+def file_name(image_id: int, year: int, part: str) -> str:
+    return f"COCO_{part}2014_{image_id:012d}.jpg" if year == 2014 else f"{image_id:012d}.jpg"
+
+
 def image_entry(image: Picture, image_id: int, year: int, part: str) -> dict[str, Any]:
-    name = f"COCO_{part}2014_{image_id:012d}.jpg" if year == 2014 else f"{image_id:012d}.jpg"
+    name = file_name(image_id, year, part)
     return {
         "license": 1,
         "file_name": name,
@@ -95,6 +105,17 @@ JOINTS = ["nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_should
           "right_knee", "left_ankle", "right_ankle"]  # fmt: skip
 SKELETON = [[16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9],
             [8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7]]  # fmt: skip
+
+
+def coco_test() -> None:
+    """image_info_test-dev2017.json: pictures and categories, no annotations."""
+    images = []
+    for n in range(1, 5):
+        image, image_id = coco_picture("test", n), 500300 + n
+        image.save(LIBRARY / "coco" / "test2017" / file_name(image_id, 2017, "test"))
+        images.append(image_entry(image, image_id, 2017, "test"))
+    whole = {**HEADER, "images": images, "categories": CATEGORIES}
+    write_json(LIBRARY / "coco" / "annotations" / "image_info_test-dev2017.json", whole)
 
 
 def keypoints(item: Item) -> list[float]:
@@ -127,7 +148,7 @@ def coco() -> None:
         for year in (2014, 2017):
             instances, people = [], []
             for image_id, image in pictures.items():
-                image.save(LIBRARY / "coco" / f"{part}{year}" / image_entry(image, image_id, year, part)["file_name"])
+                image.save(LIBRARY / "coco" / f"{part}{year}" / file_name(image_id, year, part))
                 if image_id == PICTURES["val", 6]:
                     continue
                 for number, item in enumerate(image.items):
@@ -207,21 +228,27 @@ LVIS = {"sphere": (41, "ball", "f"), "cube": (145, "box", "f"), "cylinder": (133
 
 
 def lvis() -> None:
-    """lvis_v1_{train,val}.json over COCO's pictures: no file_name, no iscrowd; every picture is known to lack a
-    snowman, and its boxes are not exhaustive in the first. val's last picture is of train2017."""
+    """lvis_v1_{train,val}.json over COCO's pictures: no file_name, no iscrowd; every picture is known to lack
+    a snowman, and not all boxes of the first are marked. val's last picture is of train2017."""
     categories = [
         {"image_count": 4, "synonyms": [name], "def": f"made for tests: {name}", "id": number,
          "synset": f"{name}.n.01", "name": name, "frequency": letter, "instance_count": 5}
         for number, name, letter in LVIS.values()
     ]  # fmt: skip
-    shown = {"train": [("train", n) for n in range(1, 5)], "val": [("val", n) for n in range(1, 6)] + [("train", 6)]}
+    shown = {
+        "train": [("train", n) for n in range(1, 5)],
+        "val": [("val", n) for n in range(1, 6)] + [("train", 6)],
+    }
     for part, wanted in shown.items():
         images, objects = [], []
         for k, (of, n) in enumerate(wanted):
             image, image_id = coco_picture(of, n), PICTURES[of, n]
             entry = image_entry(image, image_id, 2017, of)
             del entry["file_name"]
-            entry |= {"neg_category_ids": [LVIS[""][0]], "not_exhaustive_category_ids": [LVIS["cube"][0]] if k == 0 else []}
+            entry |= {
+                "neg_category_ids": [LVIS[""][0]],
+                "not_exhaustive_category_ids": [LVIS["cube"][0]] if k == 0 else [],
+            }
             images.append(entry)
             for number, item in enumerate(image.items):
                 found = annotation(item, image, image_id, number) | {"category_id": LVIS[item.shape][0]}
@@ -240,9 +267,18 @@ def hub() -> None:
 
     names = [c["name"] for c in CATEGORIES]
     box = Sequence(Value("float64"), length=4)
-    objects = Sequence({"bbox_id": Value("int64"), "category": ClassLabel(names=names), "bbox": box, "area": Value("float64")})
+    objects = Sequence(
+        {
+            "bbox_id": Value("int64"),
+            "category": ClassLabel(names=names),
+            "bbox": box,
+            "area": Value("float64"),
+        }
+    )
     number, text = Value("int64"), Value("string")
-    coco_features = Features({"image_id": number, "image": Image(), "width": number, "height": number, "objects": objects})
+    coco_features = Features(
+        {"image_id": number, "image": Image(), "width": number, "height": number, "objects": objects}
+    )
     for part in ("train", "val"):
         rows = []
         for n in range(1, 6):
@@ -256,7 +292,9 @@ def hub() -> None:
                     "height": image.height,
                     "objects": {
                         "bbox_id": [a["id"] for a in found],
-                        "category": [next(c["name"] for c in CATEGORIES if c["id"] == a["category_id"]) for a in found],
+                        "category": [
+                            next(c["name"] for c in CATEGORIES if c["id"] == a["category_id"]) for a in found
+                        ],
                         "bbox": [item.box for item in image.items],
                         "area": [a["area"] for a in found],
                     },
@@ -265,12 +303,19 @@ def hub() -> None:
         save(Dataset.from_list(rows, features=coco_features), "detection-datasets/coco", part)
     sentence = {"raw": text, "sent": text, "sent_id": number, "tokens": Sequence(text)}
     features = Features(
-        {"sent_ids": Sequence(number), "file_name": text, "ann_id": number, "ref_id": number, "image_id": number,
-         "split": text, "sentences": [sentence], "category_id": number, "raw_anns": text, "raw_image_info": text,
-         "raw_sentences": text, "image_path": text, "bbox": Sequence(Value("float64")), "captions": Sequence(text),
+        {"sent_ids": Sequence(number), "file_name": text, "ann_id": number, "ref_id": number,
+         "image_id": number,
+         "split": text, "sentences": [sentence], "category_id": number, "raw_anns": text,
+         "raw_image_info": text,
+         "raw_sentences": text, "image_path": text, "bbox": Sequence(Value("float64")),
+         "captions": Sequence(text),
          "global_image_id": text, "anns_id": text}
     )  # fmt: skip
-    for folder, by, name in (("refcoco", "unc", "refcoco"), ("refcoco+", "unc", "refcocoplus"), ("refcocog", "umd", "refcocog")):
+    for folder, by, name in (
+        ("refcoco", "unc", "refcoco"),
+        ("refcoco+", "unc", "refcocoplus"),
+        ("refcocog", "umd", "refcocog"),
+    ):
         refs = pickle.loads((LIBRARY / folder / f"refs({by}).p").read_bytes())
         instances = json.loads((LIBRARY / folder / "instances.json").read_text())
         objects_ = {a["id"]: a for a in instances["annotations"]}
@@ -304,5 +349,5 @@ def save(rows: Any, name: str, split: str) -> None:
 
 
 if __name__ == "__main__":
-    for make in (coco, refer, lvis, hub):
+    for make in (coco, coco_test, refer, lvis, hub):
         make()

@@ -1,11 +1,10 @@
-"""Writes the fixtures of the localisation tasks that are not COCO's: `python tests/library/make_grounding_more.py`.
+"""Writes the other fixtures of localisation: `python tests/library/make_grounding_more.py`.
 
 See `make_grounding.py`. Flickr30k's pictures are shared with other makers, whose pictures have other ids.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def sentences(image: Picture) -> str:
             f"{one} is beside {two} .",
             f"There is [/EN#1/{kind} a {main}] in [/EN#3/scene a plain room] .",
             f"In [/EN#0/notvisual front] of [/EN#3/scene the wall] , {two} can be seen .",
-            f"{two[0]}{two[1:].replace('a thing', 'A thing')} and [/EN#1/{kind} a {main}] in [/EN#4/other the light] .",
+            f"{two.replace('a thing', 'A thing')} and [/EN#1/{kind} a {main}] in [/EN#4/other the light] .",
             f"{one} .",
         ]
     ) + "\n"  # fmt: skip
@@ -68,8 +67,12 @@ def annotations(image: Picture, image_id: int) -> str:
         corners = zip(("xmin", "ymin", "xmax", "ymax"), (x1 + 1, y1 + 1, *ends), strict=True)
         box = "".join(f"\n\t\t\t<{name}>{value}</{name}>" for name, value in corners)
         lines.append(f"\t<object>\n\t\t<name>{chain}</name>\n\t\t<bndbox>{box}\n\t\t</bndbox>\n\t</object>")
-    lines.append("\t<object>\n\t\t<name>3</name>\n\t\t<scene>1</scene>\n\t\t<nobndbox>0</nobndbox>\n\t</object>")
-    lines.append("\t<object>\n\t\t<name>4</name>\n\t\t<name>5</name>\n\t\t<scene>0</scene>\n\t\t<nobndbox>1</nobndbox>\n\t</object>")
+    lines.append(
+        "\t<object>\n\t\t<name>3</name>\n\t\t<scene>1</scene>\n\t\t<nobndbox>0</nobndbox>\n\t</object>"
+    )
+    lines.append(
+        "\t<object>\n\t\t<name>4</name>\n\t\t<name>5</name>\n\t\t<scene>0</scene>\n\t\t<nobndbox>1</nobndbox>\n\t</object>"
+    )
     return "\n".join([*lines, "</annotation>"]) + "\n"
 
 
@@ -99,7 +102,8 @@ def activitynet_entities() -> None:
                 for i in range(10):
                     shown = image if i == frame else picture(f"anet/{split}/far", 20 * k + 10 * s + i % 3)
                     shown.save(folder / f"{i:02d}.jpg")
-                segments[str(s)] = event(image, frame, scale, 12.5 * s, empty=split == "training" and k == s == 1)
+                empty = split == "training" and k == s == 1
+                segments[str(s)] = event(image, frame, scale, 12.5 * s, empty)
                 vocab |= {name for names in segments[str(s)]["process_clss"] for name in names}
             found[video] = {"duration": 25.0, "segments": segments}
             sizes[video] = {"rwidth": SIDE, "rheight": 630, "segments": {}}
@@ -257,6 +261,9 @@ def situation(image: Picture) -> dict[str, Any]:
 # ------------------------------------------------------------------------------- Visual Genome
 
 
+VG_URL = "https://cs.stanford.edu/people/rak248"
+
+
 def visual_genome() -> None:
     """region_descriptions.json, image_data.json and the split of the dense captioning work."""
     base = LIBRARY / "visual_genome"
@@ -266,7 +273,7 @@ def visual_genome() -> None:
         image = picture("visual_genome", image_id, figure=image_id % 2 == 0)
         folder = "VG_100K" if image_id % 2 else "VG_100K_2"
         image.save(base / folder / f"{image_id}.jpg")
-        data.append({"image_id": image_id, "url": f"https://cs.stanford.edu/people/rak248/{folder}/{image_id}.jpg",
+        data.append({"image_id": image_id, "url": f"{VG_URL}/{folder}/{image_id}.jpg",
                      "width": image.width, "height": image.height, "coco_id": None, "flickr_id": None})  # fmt: skip
         found = []
         for item in image.items:
@@ -283,4 +290,3 @@ def visual_genome() -> None:
 if __name__ == "__main__":
     for make in (flickr30k_entities, activitynet_entities, ade20k, vizwiz_grounding, swig, visual_genome):
         make()
-    print(json.dumps({p.name: sum(f.stat().st_size for f in p.rglob("*") if f.is_file()) for p in LIBRARY.iterdir()}))

@@ -29,7 +29,12 @@ class ActivityNetEntitiesRows(RowSource):
         try:
             wanted = documents["ids"][spec.splits[split]]
             events, sizes = documents["annotations"]["annotations"], documents["sizes"]["database"]
-            rows = [row for video in wanted if video in events for row in _rows(video, events[video], sizes[video])]
+            rows = [
+                row
+                for video in wanted
+                if video in events
+                for row in _rows(video, events[video], sizes[video])
+            ]
         except (KeyError, TypeError, IndexError) as error:
             raise UserError(
                 f"{place.at(f'splits.{split}')}: not the files of ActivityNet-Entities: "

@@ -25,7 +25,8 @@ class CocoRows(RowSource):
     Left out: crowds, objects under `min_area`, figures without a labelled joint. An image that is
     listed without any annotation is a row for instances (nothing is there) but none for captions
     and keypoints (nobody wrote any); an image whose objects were all left out is none either.
-    Masks, most of a file's size, are kept only where a field reads them.
+    Masks, most of a file's size, are kept only where a field reads them. Of an `image_info_*` file (told
+    by its name), which has no annotations, rows are {image, image_id, width, height}.
     """
 
     def __init__(self, place: Place, spec: CocoSource, split: str) -> None:
@@ -37,9 +38,11 @@ class CocoRows(RowSource):
         self.masks = any("mask" in field for field in input_paths(place.task.spec.fields))
         where = place.at(f"{key}.annotations")
         if spec.per == "class" and spec.kind != "instances":
-            raise UserError(f"{place.at('per')}: `class` groups objects by class, so it goes with kind: instances")
+            raise UserError(f"{place.at('per')}: `class` goes with kind: instances")
         document = load_document(path, where)
-        wanted = ["images", "annotations"] + (["categories"] if spec.kind != "captions" else [])
+        self.test = path.name.startswith("image_info")
+        wanted = ["images"] if self.test else ["images", "annotations"]
+        wanted += ["categories"] if spec.kind != "captions" else []
         absent = [name for name in wanted if not isinstance(document, dict) or name not in document]
         if absent:
             raise UserError(f"{where}: {path} is not COCO {spec.kind}: no key {', '.join(map(repr, absent))}")
@@ -58,6 +61,8 @@ class CocoRows(RowSource):
 
     def _group(self, document: dict[str, Any]) -> list[dict[str, Any]]:
         """One {image, annotations, crowds} a row."""
+        if self.test:
+            return [{"image": {key: image[key] for key in _IMAGE}} for image in document["images"]]
         keys = [key for key in _ANNOTATION if key != "segmentation" or self.masks]
         kept: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         crowds: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -68,7 +73,9 @@ class CocoRows(RowSource):
                 slim = {key: annotation[key] for key in keys if key in annotation}
                 kept[annotation["image_id"]].append(slim)
             elif annotation.get("iscrowd"):
-                crowds[annotation["image_id"]].append({key: annotation[key] for key in ("bbox", "category_id")})
+                crowds[annotation["image_id"]].append(
+                    {key: annotation[key] for key in ("bbox", "category_id")}
+                )
         rows = []
         for image in document["images"]:
             annotations = kept.get(image["id"], [])
@@ -80,7 +87,9 @@ class CocoRows(RowSource):
                     same = [a for a in annotations if a["category_id"] == number]
                     rows.append({"image": image, "annotations": same})
             elif annotations or (self.spec.kind == "instances" and image["id"] not in mentioned):
-                rows.append({"image": image, "annotations": annotations, "crowds": crowds.get(image["id"], [])})
+                rows.append(
+                    {"image": image, "annotations": annotations, "crowds": crowds.get(image["id"], [])}
+                )
         return rows
 
     def _keeps(self, annotation: dict[str, Any]) -> bool:
@@ -96,13 +105,15 @@ class CocoRows(RowSource):
     def key(self, index: int) -> str:
         row = self.packed[index]
         name = f"{self.packed.name}:image {row['image']['id']}"
+        if self.test:
+            return name
         if self.spec.per == "class":
             return f"{name}, {self.classes[row['annotations'][0]['category_id']]}"
         return f"{name}, annotation {row['annotations'][0]['id']}" if self.spec.per == "annotation" else name
 
     def __getitem__(self, index: int) -> Row:
         packed = self.packed[index]
-        image, found = packed["image"], packed["annotations"]
+        image, found = packed["image"], packed.get("annotations", [])
         try:
             row: Row = {
                 "image": str(self.folder / image["file_name"]),
@@ -110,12 +121,17 @@ class CocoRows(RowSource):
                 "width": image["width"],
                 "height": image["height"],
             }
+            if self.test:
+                return row
             if self.spec.kind == "captions":
                 plural = {"captions": [a["caption"] for a in found]}
             else:
                 plural = self._objects(found, image)
             crowds = packed.get("crowds", [])
-            crowd = {"crowd_boxes": _boxes(crowds), "crowd_labels": [self.classes[a["category_id"]] for a in crowds]}
+            crowd = {
+                "crowd_boxes": _boxes(crowds),
+                "crowd_labels": [self.classes[a["category_id"]] for a in crowds],
+            }
         except (KeyError, TypeError, ValueError) as error:
             raise BadRow(f"not a COCO annotation: {type(error).__name__}: {error}") from error
         if self.spec.per == "image":

@@ -27,12 +27,16 @@ class SwigRows(RowSource):
         document = load_document(path, place.at(f"splits.{split}"))
         found = load_document(space, place.at("space"))
         if not isinstance(found, dict) or not {"nouns", "verbs"} <= found.keys():
-            raise UserError(f"{place.at('space')}: {space} is not imsitu_space.json: it has no nouns and verbs")
+            raise UserError(
+                f"{place.at('space')}: {space} is not imsitu_space.json: it has no nouns and verbs"
+            )
         if not isinstance(document, dict):
             raise UserError(f"{place.at(f'splits.{split}')}: {path} is no mapping of pictures")
         self.nouns = {i: noun["gloss"][0] for i, noun in found["nouns"].items()} | {"": NOTHING}
         self.verbs = {verb: (known["order"], known["abstract"]) for verb, known in found["verbs"].items()}
-        self.packed = PackedRows([{"name": n} | entry for n, entry in document.items()], place.root, path.name)
+        self.packed = PackedRows(
+            [{"name": n} | entry for n, entry in document.items()], place.root, path.name
+        )
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -71,8 +75,8 @@ class SwigRows(RowSource):
 def described(
     order: Sequence[str], nouns: Sequence[str], boxes: Sequence[Sequence[float] | None], verb: str = ""
 ) -> Mapping[str, Any]:
-    """`agent: man, item: ball` with the boxes of the nouns that have one, as grounded text; a verb goes before
-    it, `kicking, agent: man`."""
+    """`agent: man, item: ball` with the boxes of the nouns that have one, as grounded text; a verb goes
+    before it, `kicking, agent: man`."""
     text, spans, kept = verb, [], []
     for i, (role, noun) in enumerate(zip(order, nouns, strict=True)):
         text += f"{', ' if text else ''}{role}: {noun}"
