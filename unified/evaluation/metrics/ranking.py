@@ -1,8 +1,9 @@
 """Rankings of options: VisDial's figures, retrieval, top-k classification.
 
-A prediction is an array of scores, the higher the better, one an option. Tied options share the mean of
-their ranks, so that equal scores for all earn no recall; the official scripts sort, which leaves the order of
-ties to the sort. With several right options the best placed counts."""
+A prediction is an array of scores, the higher the better, one an option. With several right options the best
+placed counts. Ties: the rank is its mean over all orders of the tied options, which for one right option is the
+mean of their ranks, so that equal scores for all earn no recall; the official scripts sort, and leave the order of
+ties to the sort."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def best_rank(scores: npt.NDArray[Any], right: npt.NDArray[Any]) -> float:
     if not len(places):
         return math.nan
     best = scores[places].max()
-    return float((scores > best).sum() + ((scores == best).sum() + 1) / 2)
+    tied, tied_right = (scores == best).sum(), (scores[places] == best).sum()
+    return float((scores > best).sum() + (tied + 1) / (tied_right + 1))
 
 
 def _ranks(predictions: Sequence[Any], references: Sequence[Any]) -> list[float]:
