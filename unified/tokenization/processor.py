@@ -11,9 +11,16 @@ import numpy.typing as npt
 from unified.errors import UserError
 from unified.specs.example import BadRow, Example, Rendered
 from unified.specs.task import LoadedTask
-from unified.specs.vocabulary import LOCATIONS
-from unified.tokenization import parsing
-from unified.tokenization.answers import build_grammar, class_names, is_dense, joint_tokens, read_answer
+from unified.tokenization import official, parsing
+from unified.tokenization.answers import (
+    build_grammar,
+    class_names,
+    cleaned,
+    is_dense,
+    joint_names,
+    joint_tokens,
+    read_answer,
+)
 from unified.tokenization.frames import LocationFrame
 from unified.tokenization.grammar import Grammar
 from unified.tokenization.pixels import cell_any, grid_mask, input_pixels, target_pixels
@@ -21,9 +28,11 @@ from unified.tokenization.quirks import MENDED, Quirks
 from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.values.dense import from_image
 from unified.values.geometry import Geometry
-from unified.values.types import Boxes, DenseValue, Image, Keypoints, Points, Value
+from unified.values.types import Boxes, DenseValue, Image, Keypoints, Label, Points, Text, Value
 
 Ids = npt.NDArray[np.int64]
+OFFICIAL_KINDS = ("text", "label", "boxes", "keypoints")
+"""Kinds of answers in ids of text that the official code reads."""
 CACHED = 4096
 """Strings whose ids and tasks whose grammars are remembered."""
 
@@ -190,7 +199,8 @@ class Processor:
 
     def max_text_tokens(self, task: LoadedTask) -> int:
         """Longest text answer of a task, end token included."""
-        return min(task.spec.target.max_tokens or self.max_target_length, self.max_target_length)
+        most = min(task.spec.target.max_tokens or self.max_target_length, self.max_target_length)
+        return min(most, self.quirks.longest_answer or most)
 
     def max_new_tokens(self, task: LoadedTask) -> int:
         """Ids that `generate` has to make at most: [text.., end], or [image start, codes.., end]."""
@@ -237,12 +247,9 @@ class Processor:
         square = LocationFrame.of(
             self.tokenizers.locations, self.image_size, next(iter(example.geometries), None)
         )
-        lost = self.quirks.loses_last_bin and task.spec.modality in LOCATIONS
-        vocabulary = self.tokenizers.vocabulary
-        if lost and vocabulary.location_id(vocabulary.location.count - 1) in ids:
-            ids = ()
+        if self.quirks.own_reading and task.spec.modality in OFFICIAL_KINDS:
+            return self._read_officially(task, ids, example, square)
         value, malformed = read_answer(self.tokenizers, task, ids, square.side)
-        malformed = malformed or (lost and not len(ids))
         if not example.geometries:
             return value, malformed
         value = square.to_model(value)
@@ -250,6 +257,36 @@ class Processor:
         frame = spec.frame_of(spec.target.field) if spec.target.field else None
         index = spec.input.images.index(frame) if frame in spec.input.images else 0
         return example.geometries[index].inverse().apply(value), malformed
+
+    def _read_officially(
+        self, task: LoadedTask, ids: Sequence[int], example: Example, square: LocationFrame
+    ) -> tuple[Value, bool]:
+        """The answer as the official code reads it: places are not clipped to the image, and there are none
+        where they are not all whole with an end after them."""
+        spec, side = task.spec, square.side
+        if spec.modality in ("text", "label"):
+            text = cleaned(official.wording(self.tokenizers, ids), spec)
+            return (Text(text), False) if spec.modality == "text" else (Label(text), not text)
+        value: Boxes | Keypoints
+        try:
+            if len(ids) >= self.max_text_tokens(task):
+                raise official.Unreadable("the answer has no end")
+            if spec.modality == "boxes":
+                value, malformed = official.boxes(self.tokenizers, ids, side), False
+            else:
+                value, malformed = official.joints(self.tokenizers, ids, side, joint_names(spec))
+        except official.Unreadable:
+            malformed = True
+            value = (
+                Boxes(np.zeros((0, 4))) if spec.modality == "boxes" else official.no_figure(joint_names(spec))
+            )
+        if not example.geometries:
+            return value, malformed
+        back, scale = example.geometries[0].inverse(), np.array([square.scale_x, square.scale_y])
+        if isinstance(value, Boxes):
+            corners = back.map_xy(value.xyxy.reshape(-1, 2, 2) * scale)
+            return replace(value, xyxy=corners.reshape(-1, 4)), malformed
+        return replace(value, xy=back.map_xy(value.xy * scale)), malformed
 
     def _decode_dense(
         self, task: LoadedTask, codes: Sequence[int] | npt.NDArray | None, example: Example

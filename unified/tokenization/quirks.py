@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 class Quirks:
     """Behaviours of the reference (allenai/unified-io-inference), all off by default.
 
-    reads_extra_ids: `<extra_id_n>` in prompts, options and targets is a sentinel or location, not text.
-    loses_last_bin: an answer of places with the location bin of the far edge cannot be read (their decoder
-        raises ValueError, or takes the id for text): here it comes back empty and `malformed`.
+    reads_extra_ids: `<extra_id_n>` in prompts, options and targets is a sentinel or location, not text;
+        `</s>`, `<pad>` and `<unk>` are those ids.
+    own_reading: texts, boxes and joints are read by `unified.tokenization.official`. Where the reference
+        raises ValueError, as for the location bin of the far edge, they come back empty and `malformed`.
+    longest_answer: text ids that are generated at most, if there is such a limit.
     option_ends: end tokens that a ranked text ends with, each of which is scored.
     raw_image_context: a ranked image's codes go into the decoder without their offset in the vocabulary.
     unconstrained: any id may be generated, whatever the kind of answer.
@@ -26,7 +28,8 @@ class Quirks:
     """
 
     reads_extra_ids: bool = False
-    loses_last_bin: bool = False
+    own_reading: bool = False
+    longest_answer: int | None = None
     option_ends: int = 1
     raw_image_context: bool = False
     unconstrained: bool = False
@@ -36,7 +39,8 @@ class Quirks:
 MENDED = Quirks()
 OFFICIAL = Quirks(
     reads_extra_ids=True,
-    loses_last_bin=True,
+    own_reading=True,
+    longest_answer=128,
     option_ends=2,
     raw_image_context=True,
     unconstrained=True,

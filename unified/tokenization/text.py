@@ -10,7 +10,7 @@ from typing import Any
 from unified.errors import UserError
 from unified.tokenization.vocabulary import Vocabulary
 
-_EXTRA_ID = re.compile(r"<extra_id_(\d+)>")
+_CONTROL = re.compile(r"<extra_id_(?:0|[1-9]\d*)>|</s>|<pad>|<unk>")
 
 
 def load_sentencepiece(path: Path) -> Any:
@@ -37,8 +37,9 @@ class TextTokenizer:
     model's normalisation of white space.
 
     Strings that look like control tokens (`</s>`, `<extra_id_5>`) are encoded as ordinary text.
-    Only `encode(..., strict=True)`, which sets with sentinels offer, reads `<extra_id_n>` as the
-    reference does: 0..99 are sentinels, 100 + i is location bin i.
+    Only `encode(..., strict=True)`, which sets with sentinels offer, reads them as the reference does:
+    `<extra_id_n>` is a sentinel for n in 0..99 and location bin n - 100 from there on, as far as there are
+    bins.
     """
 
     def __init__(self, model: Any, vocabulary: Vocabulary) -> None:
@@ -53,24 +54,24 @@ class TextTokenizer:
                 "this tokenizer set has no <extra_id_n> tokens; strict encoding is for `unified_io`"
             )
         ids: list[int] = []
-        parts = _EXTRA_ID.split(text)
-        for i, part in enumerate(parts):
-            if i % 2:
-                ids.append(self._extra_id(int(part)))
-            else:
-                ids += self._model.encode(part.strip())
-        return ids
+        start = 0
+        for match in _CONTROL.finditer(text):
+            token = self._control(match[0])
+            if token is not None:
+                ids += [*self._model.encode(text[start : match.start()].strip()), token]
+                start = match.end()
+        return ids + list(self._model.encode(text[start:].strip()))
 
-    def _extra_id(self, n: int) -> int:
-        sentinels, locations = self._vocabulary.sentinel, self._vocabulary.location
+    def _control(self, name: str) -> int | None:
+        """The id that the reference takes a control string for; None: for text."""
+        vocabulary = self._vocabulary
+        fixed = {"</s>": vocabulary.eos_id, "<pad>": vocabulary.pad_id, "<unk>": vocabulary.unk_id}
+        if name in fixed:
+            return fixed[name]
+        n, sentinels, locations = int(name[10:-1]), vocabulary.sentinel, vocabulary.location
         if n < sentinels.count:
             return sentinels.id(n)
-        if n < sentinels.count + locations.count:
-            return locations.id(n - sentinels.count)
-        raise UserError(
-            f"<extra_id_{n}> is outside this tokenizer set: 0..{sentinels.count - 1} are sentinels and up to "
-            f"{sentinels.count + locations.count - 1} are locations"
-        )
+        return locations.id(n - sentinels.count) if n < sentinels.count + locations.count else None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; ids that are no pieces (pad, end, locations, codes) are left out."""
