@@ -274,7 +274,8 @@ def visual_genome() -> None:
         folder = "VG_100K" if image_id % 2 else "VG_100K_2"
         image.save(base / folder / f"{image_id}.jpg")
         data.append({"image_id": image_id, "url": f"{VG_URL}/{folder}/{image_id}.jpg",
-                     "width": image.width, "height": image.height, "coco_id": None, "flickr_id": None})  # fmt: skip
+                     "width": image.width, "height": image.height, "coco_id": None,
+                     "flickr_id": None})  # fmt: skip
         found = []
         for item in image.items:
             x1, y1, x2, y2 = (int(v) for v in item.box)
