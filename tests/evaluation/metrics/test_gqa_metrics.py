@@ -36,8 +36,8 @@ def run(name, predictions, references, **args):
     return get_metric(name)(predictions, references, **args)
 
 
-# The numbers of this test are those of openvqa/datasets/gqa/eval/gqa_eval.py of MILVLG/openvqa (f8f9966), which
-# is GQA's eval.py as a class, on QUESTIONS with EVAL_CONSISTENCY.
+# The numbers of this test are those of openvqa/datasets/gqa/eval/gqa_eval.py of MILVLG/openvqa (f8f9966),
+# which is GQA's eval.py as a class, on QUESTIONS with EVAL_CONSISTENCY.
 def test_the_official_scripts_figures():
     structural = [Label(row[3]) for row in ROWS]
     score = run("gqa_accuracy", SAID, TRUE, structural=structural, balanced=BALANCED)
