@@ -29,8 +29,8 @@ class Situation:
 
 
 def read_situation(value: GroundedText | Text) -> Situation:
-    """The situation that `kicking, agent: man, item: ball` tells; without a verb it is `""`. A noun's box is the
-    first whose phrase starts within it."""
+    """The situation that `kicking, agent: man, item: ball` tells; without a verb it is `""`. A noun's box
+    is the first whose phrase starts within it."""
     text = value.text
     marks = list(_ROLE.finditer(text))
     verb = text[: marks[0].start()] if marks else text
@@ -68,16 +68,16 @@ def situation(
 ) -> Score:
     """The five figures of grounded situation recognition on SWiG (Pratt et al. 2020), as allenai/swig
     global_utils/imsitu_eval.py: BboxEval computes them. The headline is the verb's accuracy; the parts are
-    `value` (roles whose noun any annotator said), `value-all` (pictures with all of them), and the same grounded
-    (noun and box; the box is right where prediction and truth both have none, or with IoU > 0.5, x2 and y2 being
-    the last pixels inside). Those four are averaged within each true verb, then over verbs.
+    `value` (roles whose noun any annotator said), `value-all` (pictures with all of them), and the same
+    grounded (noun and box; the box is right where prediction and truth both have none, or with IoU > 0.5, x2
+    and y2 being the last pixels inside). Those four are averaged within each true verb, then over verbs.
 
     Settings: top-1, a wrong verb makes all roles wrong; top-5, where a prediction is a list of up to five
     situations, best first, and that of the right verb counts; ground-truth verb, where `verbs` gives the true
     verbs: then texts hold roles only and the headline is `value`.
 
-    Values are texts `verb, role: noun, role: noun` with boxes on the nouns. `frames`: the same of each annotator,
-    without boxes. Nouns are compared as words, in the official files as WordNet ids.
+    Values are texts `verb, role: noun, role: noun` with boxes on the nouns. `frames`: the same of each
+    annotator, without boxes. Nouns are compared as words, in the official files as WordNet ids.
     """
     hits: dict[str, dict[str, list[float]]] = {figure: defaultdict(list) for figure in FIGURES}
     each = []
