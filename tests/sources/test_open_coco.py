@@ -102,6 +102,37 @@ def test_instances_by_annotation(tmp_path: Path) -> None:
     assert [small[i]["area"] for i in range(len(small))] == [4.0, 12.0]
 
 
+def test_instances_by_class_and_the_crowds_of_an_image(tmp_path: Path) -> None:
+    other = thing(15, 2, category_id=3, bbox=[0, 0, 2, 2])
+    document = INSTANCES | {"annotations": [*INSTANCES["annotations"], other]}
+    fields = {"image": {}, "label": {}, "boxes": {}, "mask": "masks"}
+    rows, read = open_coco(tmp_path, document, fields=fields, per="class")
+    assert [(rows[i]["image_id"], rows[i]["label"]) for i in range(len(rows))] == [
+        (1, "traffic light"), (2, "dog"), (2, "traffic light"),
+    ]  # fmt: skip
+    values = read(1)
+    assert len(values["boxes"]) == 2 and values["mask"].array.sum() == 12  # the small one lies in the large
+    assert rows.key(2) == "coco.json:image 2, traffic light"
+    whole, _ = open_coco(tmp_path, document)
+    assert whole[1]["crowd_labels"] == ["dog"] and whole[1]["crowd_boxes"].tolist() == [[1, 1, 5, 4]]
+    assert whole[0]["crowd_labels"] == [] and whole[0]["crowd_boxes"].shape == (0, 4)
+    with pytest.raises(UserError, match="source.per: `class` goes with kind: instances"):
+        open_coco(tmp_path, {}, "captions", per="class")
+
+
+def test_a_file_of_test_pictures_has_no_annotations(tmp_path: Path) -> None:
+    document = {"images": [image(1), image(2)], "categories": CATEGORIES}
+    (tmp_path / "image_info_test.json").write_text(json.dumps(document))
+    save_image(tmp_path / "images" / "001.png", (8, 6))
+    splits = {"test": {"images": "images", "annotations": "image_info_test.json"}}
+    task = task_of(tmp_path, {"type": "coco", "kind": "instances", "splits": splits}, image={})
+    rows = open_source(task, "test")
+    assert len(rows) == 2 and set(rows[0]) == {"image", "image_id", "width", "height"}
+    assert rows.key(0) == "image_info_test.json:image 1"
+    with pytest.raises(UserError, match="no key 'annotations'"):
+        open_coco(tmp_path, document)
+
+
 def test_segmentation_of_an_image(tmp_path: Path) -> None:
     fields = {
         "image": {},

@@ -54,7 +54,7 @@ class SwigRows(RowSource):
             boxes = [None if -1 in entry["bb"][role] else entry["bb"][role] for role in order]
         except (KeyError, TypeError) as error:
             raise BadRow(f"not an entry of SWiG: {type(error).__name__}: {error}") from error
-        nouns = [Counter(said).most_common(1)[0][0] for said in zip(*frames, strict=True)]
+        nouns = [_majority(said, box) for said, box in zip(zip(*frames, strict=True), boxes, strict=True)]
         roles = described(order, nouns, boxes)
         return {
             "image": f"{self.images}/{entry['name']}",
@@ -70,6 +70,12 @@ class SwigRows(RowSource):
             "roles": roles,
             "situation": described(order, nouns, boxes, entry["verb"]),
         }
+
+
+def _majority(said: Sequence[str], box: Sequence[float] | None) -> str:
+    """The noun of most annotators, the first of equals. What has a box is something."""
+    shown = [noun for noun in said if noun != NOTHING or box is None]
+    return Counter(shown or said).most_common(1)[0][0]
 
 
 def described(
