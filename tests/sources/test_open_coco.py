@@ -111,7 +111,7 @@ def test_instances_by_class_and_the_crowds_of_an_image(tmp_path: Path) -> None:
         (1, "traffic light"), (2, "dog"), (2, "traffic light"),
     ]  # fmt: skip
     values = read(1)
-    assert len(values["boxes"]) == 2 and values["mask"].array.sum() == 12  # the small one lies in the large
+    assert len(values["boxes"]) == 2 and values["mask"].array.sum() == 13  # one pixel of the small one is new
     assert rows.key(2) == "coco.json:image 2, traffic light"
     whole, _ = open_coco(tmp_path, document)
     assert whole[1]["crowd_labels"] == ["dog"] and whole[1]["crowd_boxes"].tolist() == [[1, 1, 5, 4]]
