@@ -84,6 +84,8 @@ def _rows(place: Place, split: str) -> RowSource | RowStream:
     for i, join in enumerate(spec.join):
         inner = place.inner(join.source, f"join[{i}].source")
         if split not in join.source.splits and ANY_SPLIT not in join.source.splits:
+            if join.optional:
+                continue
             raise UserError(
                 f"{inner.at('splits')}: no split '{split}', but the outer source has it; add it, or "
                 f'`"*"` for every split'

@@ -23,7 +23,7 @@ from string import Formatter
 from typing import Any, TypeAlias
 
 from unified.sources.base import NamedInt, Row
-from unified.specs.example import BadRow
+from unified.sources.location import AbsentFile
 
 Getter: TypeAlias = Callable[[Row], Any]
 Step: TypeAlias = "str | int | slice | _Marker | _NumberedBy"
@@ -68,7 +68,7 @@ class Candidates(tuple[Any, ...]):
         for candidate in self:
             if not isinstance(candidate, str) or (root / candidate).exists():
                 return candidate
-        raise BadRow(f"no such file: {' nor '.join(str(root / candidate) for candidate in self)}")
+        raise AbsentFile(f"no such file: {' nor '.join(str(root / candidate) for candidate in self)}")
 
 
 def compile_path(path: str, *, files: bool = False) -> Getter:

@@ -46,7 +46,8 @@ class Join(Strict):
     name: str | None = Field(default=None, alias="as")
     many: bool = False
     optional: bool = False
-    """A row without a match stays (with null, or an empty list, under `as`); else it is a bad row."""
+    """A row without a match stays (with null, or an empty list, under `as`); else it is a bad row. Splits that
+    the other source lacks are then not joined."""
 
 
 class Mismatch(Strict):
@@ -182,6 +183,16 @@ class ActivityNetEntitiesSource(SourceBase):
     ids: str = "split_ids_anet_entities.json"
 
 
+class VisdialSource(SourceBase):
+    """Visual Dialog v1.0. Rows, one a round: {image_id, round_id (from 1), caption, history (questions and
+    answers before), question, answer, answer_options, gt_index, relevance (0 where not annotated)}."""
+
+    type: Literal["visdial"]
+    splits: dict[Split, str]
+    dense: dict[Split, str] = {}
+    """Files of dense annotations."""
+
+
 class CocoFiles(Strict):
     images: str
     annotations: str
@@ -246,8 +257,8 @@ class ToyboxSource(SourceBase):
 
 Source = Annotated[
     HfSource | JsonSource | PickleSource | MatSource | CsvSource | ParquetSource | CocoSource | EntitiesSource
-    | SwigSource | ActivityNetEntitiesSource | ImageFolderSource | FilesSource | WebdatasetSource | PythonSource
-    | ToyboxSource,
+    | SwigSource | ActivityNetEntitiesSource | VisdialSource | ImageFolderSource | FilesSource | WebdatasetSource
+    | PythonSource | ToyboxSource,
     Field(discriminator="type"),
 ]  # fmt: skip
 
