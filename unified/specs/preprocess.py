@@ -176,6 +176,19 @@ class MinArea(Op):
             sample.values[self.field] = take(value, np.flatnonzero(areas >= self.pixels).tolist())
 
 
+@op("enclose")
+class Enclose(Op):
+    """Makes one box of several, the smallest around them all, without labels."""
+
+    field: Annotated[str, OfType("boxes")]
+
+    def apply(self, sample: Sample) -> None:
+        value = sample.values[self.field]
+        if isinstance(value, Boxes) and len(value):
+            low, high = value.xyxy[:, :2].min(axis=0), value.xyxy[:, 2:].max(axis=0)
+            sample.values[self.field] = Boxes(np.concatenate([low, high])[None])
+
+
 @op("erase_region")
 class EraseRegion(Op):
     """Paints the pixels of `image` grey in the boxes or the mask `region`. For inpainting: read the
