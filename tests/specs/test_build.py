@@ -343,6 +343,9 @@ def test_value_steps() -> None:
     assert drawn == {("One",), ("Two",), ("Three",)}
     assert labels_of(build(with_step(min_area={"field": "objects", "pixels": 5}), sample())) == "ab"
     assert labels_of(build(with_step(choose={"field": "objects", "n": 2}), sample())) == "ab"
+    enclosed = build(with_step(enclose={"field": "objects"}), sample())
+    low, high = OBJECTS.xyxy[:, :2].min(axis=0), OBJECTS.xyxy[:, 2:].max(axis=0)
+    assert labels_of(enclosed) == "" and boxes_of(enclosed) == [[*low, *high]]
 
 
 def test_erased_regions() -> None:
