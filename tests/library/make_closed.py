@@ -2,16 +2,14 @@
 
 Structure, file names and keys are those of the released data; pictures are toybox renders, sentences and
 ids are our own. Running it again writes the same files. Files that other sets share (Karpathy's splits)
-are left as they are where they exist.
+are left as they are where they exist. The mirrors: make_closed_hub.py.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import datasets
 import PIL.Image
 
 from unified.sources.toybox.source import ToyboxRows
@@ -97,8 +95,13 @@ def questions_of(scene: Scene) -> list[tuple[str, str, str, list[dict]]]:
 def vqav2() -> None:
     head = {"info": {"description": "fixture", "version": "2.0"}, "task_type": "Open-Ended",
             "data_type": "mscoco", "license": {"name": "CC0"}}  # fmt: skip
-    for split, first, images in (("train2014", 400101, 2), ("val2014", 400201, 2), ("test-dev2015", 400301, 2),
-                                 ("test2015", 400301, 3)):  # fmt: skip
+    splits = {
+        "train2014": (400101, 2),
+        "val2014": (400201, 2),
+        "test-dev2015": (400301, 2),
+        "test2015": (400301, 3),
+    }
+    for split, (first, images) in splits.items():
         questions, annotations = [], []
         for image in range(first, first + images):
             for i, (question, question_type, answer_type, given) in enumerate(questions_of(Scene(image))):
@@ -128,12 +131,14 @@ def okvqa() -> None:
         for i, (question, question_type, raw) in enumerate(known):
             key = {"image_id": first + i, "question_id": (first + i) * 10 + 5}
             given = []
-            for j, text in enumerate([raw[0], raw[0], raw[1], raw[1], raw[0], raw[0], raw[2], raw[2], raw[1], raw[1]]):
+            for j, text in enumerate([raw[n] for n in (0, 0, 1, 1, 0, 0, 2, 2, 1, 1)]):
                 given.append({"answer_id": j + 1, "raw_answer": text, "answer_confidence": "yes",
                               "answer": stems.get(text, text)})  # fmt: skip
             questions.append(key | {"question": question})
-            annotations.append(key | {"question_type": question_type, "answer_type": "other", "answers": given,
-                                      "confidence": 5})  # fmt: skip
+            annotations.append(
+                key
+                | {"question_type": question_type, "answer_type": "other", "answers": given, "confidence": 5}
+            )
         head = {"info": {"description": "fixture", "version": "1.0"}, "license": {"name": "CC BY 4.0"},
                 "data_type": "mscoco", "data_subtype": split, "task_type": "Open-Ended"}  # fmt: skip
         write(f"okvqa/OpenEnded_mscoco_{split}_questions.json", head | {"questions": questions})
@@ -194,8 +199,8 @@ def vizwiz() -> None:
 
 def gqa() -> None:
     """Question 0 (query) entails question 1 (verify); question 2 stands alone."""
-    for split, first, questions in (("train", 2400000, 6), ("val", 2400100, 6), ("testdev", 2400200, 6),
-                                    ("test", 2400300, 3)):  # fmt: skip
+    splits = {"train": (2400000, 6), "val": (2400100, 6), "testdev": (2400200, 6), "test": (2400300, 3)}
+    for split, (first, questions) in splits.items():
         rows, choices = {}, {}
         for i in range(questions):
             image = str(first + i // 3)
@@ -217,13 +222,14 @@ def gqa() -> None:
             row = {"imageId": image, "question": question, "isBalanced": True}
             if split != "test":
                 row |= {
-                    "semantic": [{"operation": "select", "dependencies": [], "argument": f"{first_thing['shape']} (1)"}],
+                    "semantic": [{"operation": "select", "dependencies": [], "argument": "toy (1)"}],
                     "entailed": [ids[1]] if number == 0 else [], "equivalent": [ids[number]], "types": types,
-                    "answer": answer, "fullAnswer": full, "semanticStr": f"select: {first_thing['shape']} (1)",
+                    "answer": answer, "fullAnswer": full, "semanticStr": "select: toy (1)",
                     "groups": {"global": group, "local": f"14-{first_thing['shape']}_{number}"},
                     "annotations": {"question": {"4": "1"}, "answer": {}, "fullAnswer": {"1": "1"}},
                 }  # fmt: skip
-                scope = [["red", "green", "blue", first_thing["colour"]], ["yes", "no"], ["large", "small"]][number]
+                colours = ["red", "green", "blue", first_thing["colour"]]
+                scope = [colours, ["yes", "no"], ["large", "small"]][number]
                 choices[ids[number]] = {"valid": scope, "plausible": scope[-2:]}
             rows[ids[number]] = row
         write(f"gqa/{split}_balanced_questions.json", rows)
@@ -272,7 +278,7 @@ def snli_ve() -> None:
                 rows.append({
                     "annotator_labels": [label] * 4 + ["neutral"], "captionID": f"{image}.jpg#0",
                     "gold_label": label, "pairID": f"{image}.jpg#0r{j + 1}{label[0]}",
-                    "sentence1": scene.captions[0], "sentence1_binary_parse": "( )", "sentence1_parse": "(ROOT )",
+                    "sentence1": scene.captions[0], "sentence1_binary_parse": "( )", "sentence1_parse": "( )",
                     "sentence2": hypothesis, "sentence2_binary_parse": parse, "sentence2_parse": parse,
                     "Flikr30kID" if split == "test" else "Flickr30K_ID": str(image),
                 })  # fmt: skip
@@ -284,7 +290,8 @@ def violin() -> None:
     clips = {}
     for split, first, count in (("train", 40, 2), ("validate", 42, 1), ("test", 43, 1)):
         for number in range(first, first + count):
-            name, scenes = f"movieclips_fixture_{number:02d}", [Scene(9000 + 10 * number + k) for k in range(4)]
+            name = f"movieclips_fixture_{number:02d}"
+            scenes = [Scene(9000 + 10 * number + k) for k in range(4)]
             for k, scene in enumerate(scenes):
                 scene.save(f"violin/videos/{name}/{k:04d}.jpg")
             first_seen, last_seen = scenes[0].named, scenes[-1].named
@@ -309,14 +316,19 @@ def vcr() -> None:
             scene = Scene(first + i)
             stem = f"fixture_{split}/{first + i:04d}@0"
             scene.save(f"vcr/vcr1images/{stem}.jpg")
+            boxes = [t["box"] for t in scene.things]
             names = ["person" if k % 2 == 0 else "cup" for k in range(len(scene.things))]
             write(f"vcr/vcr1images/{stem}.json", {
-                "boxes": [[*t["box"], 0.99] for t in scene.things], "names": names, "width": 80, "height": 80,
-                "segms": [[[[b[0], b[1]], [b[2], b[1]], [b[2], b[3]]]] for b in (t["box"] for t in scene.things)],
+                "boxes": [[*box, 0.99] for box in boxes], "names": names, "width": 80, "height": 80,
+                "segms": [[[[b[0], b[1]], [b[2], b[1]], [b[2], b[3]]]] for b in boxes],
             })  # fmt: skip
             other = [min(1, len(names) - 1)]
-            choices = [[[0], "is", "about", "to", "fall", "."], [[0], "wants", "to", "drink", "."],
-                       ["Because", [0], "and", [0, *other], "are", "friends", "."], ["No", "one", "knows", "."]]
+            choices = [
+                [[0], "is", "about", "to", "fall", "."],
+                [[0], "wants", "to", "drink", "."],
+                ["Because", [0], "and", [0, *other], "are", "friends", "."],
+                ["No", "one", "knows", "."],
+            ]
             reasons = [[other, "is", "near", [0], "."], ["It", "is", "a", "party", "."],
                        [[0], "looks", "up", "."], ["They", "do", "n't", "move", "."]]  # fmt: skip
             rows.append({
@@ -342,8 +354,9 @@ def visdial() -> None:
     said = [f"it is number {i}" for i in range(120)]
     said[:6] = ["yes", "no", "a few", "i can't tell", "it is red", "it is on the floor"]
     asked = ["is it indoors", "how many things are there", "what color is the first one", "where is it"]
-    folders = {"train": "coco/train2014/COCO_train2014", "val": "visdial/VisualDialog_val2018/VisualDialog_val2018",
-               "test": "visdial/VisualDialog_test2018/VisualDialog_test2018"}  # fmt: skip
+    folders = {
+        split: f"visdial/VisualDialog_{split}2018/VisualDialog_{split}2018" for split in ("val", "test")
+    }
     for split, first in (("train", 400101), ("val", 450201), ("test", 450301)):
         dialogs, dense = [], []
         for i in range(2):
@@ -359,8 +372,8 @@ def visdial() -> None:
                 options.insert(place, right)
                 turn = {"question": k % 4, "answer": right, "answer_options": options, "gt_index": place}
                 if split == "test":
-                    last = k == 2 + i
-                    turn = {"question": k % 4, "answer_options": options} if last else {"question": k % 4, "answer": right}
+                    kept = ("question", "answer_options") if k == 2 + i else ("question", "answer")
+                    turn = {key: turn[key] for key in kept}
                 rounds.append(turn)
             dialogs.append({"image_id": image, "caption": scene.captions[0], "dialog": rounds})
             if split == "val":
@@ -370,8 +383,8 @@ def visdial() -> None:
                 relevance[place], relevance[(place + 1) % 100], relevance[(place + 50) % 100] = 1.0, 0.5, 0.25
                 dense.append({"image_id": image, "round_id": number, "gt_relevance": relevance})
         data = {"questions": asked, "answers": said, "dialogs": dialogs}
-        write(f"visdial/visdial_1.0_{split}.json",
-              {"version": "1.0", "split": f"{split}2018" if split != "train" else split, "data": data})  # fmt: skip
+        name = split if split == "train" else f"{split}2018"
+        write(f"visdial/visdial_1.0_{split}.json", {"version": "1.0", "split": name, "data": data})
         if dense:
             write("visdial/visdial_1.0_val_dense_annotations.json", dense)
 
@@ -394,161 +407,31 @@ def karpathy() -> None:
         images = []
         for i, row in enumerate(rows):
             scene = Scene(row.pop("scene"))
-            sentences = []
-            for j in range(5):
-                raw = [*scene.captions, f"the room holds {scene.captions[0]}", f"one sees {scene.captions[0]}"][j]
-                sentences.append({"tokens": raw.replace(",", "").split(), "raw": raw, "imgid": i, "sentid": 5 * i + j})
-            images.append(row | {"imgid": i, "sentids": [s["sentid"] for s in sentences], "sentences": sentences})
+            first = scene.captions[0]
+            sentences = [
+                {"tokens": raw.replace(",", "").split(), "raw": raw, "imgid": i, "sentid": 5 * i + j}
+                for j, raw in enumerate([*scene.captions, f"the room holds {first}", f"one sees {first}"])
+            ]
+            ids = [sentence["sentid"] for sentence in sentences]
+            images.append(row | {"imgid": i, "sentids": ids, "sentences": sentences})
         write(f"{dataset}/dataset_{dataset}.json", {"dataset": dataset, "images": images})
 
 
-# ------------------------------------------------------------------------------- mirrors on the hub
-
-
-def load(path: str) -> Any:
-    return json.loads((ROOT / path).read_text())
-
-
-def parquet(path: str, rows: list[dict], features: dict) -> None:
-    """One file of a mirror. Pictures are bytes in the file, as there."""
-    target = ROOT / "hub" / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    table = datasets.Dataset.from_list(rows, features=datasets.Features(features))
-    table.to_parquet(str(target))
-
-
-def picture(path: str) -> dict[str, Any]:
-    return {"bytes": (ROOT / path).read_bytes(), "path": None}
-
-
-TEXT, NUMBER, PICTURE = datasets.Value("string"), datasets.Value("int64"), datasets.Image()
-
-
-def hub_vqav2() -> None:
-    features = {"question_type": TEXT, "multiple_choice_answer": TEXT,
-                "answers": [{"answer": TEXT, "answer_confidence": TEXT, "answer_id": NUMBER}], "image_id": NUMBER,
-                "answer_type": TEXT, "question_id": NUMBER, "question": TEXT, "image": PICTURE}  # fmt: skip
-    for split, official, folder in (("validation", "val2014", "val2014"), ("testdev", "test-dev2015", "test2015"),
-                                    ("test", "test2015", "test2015")):  # fmt: skip
-        rows = load(f"vqav2/v2_OpenEnded_mscoco_{official}_questions.json")["questions"]
-        known = {}
-        if split == "validation":
-            known = {a["question_id"]: a for a in load("vqav2/v2_mscoco_val2014_annotations.json")["annotations"]}
-        rows = [
-            {key: None for key in features} | known.get(row["question_id"], {}) | row
-            | {"image": picture(f"coco/{folder}/COCO_{folder}_{row['image_id']:012d}.jpg")}
-            for row in rows
-        ]  # fmt: skip
-        parquet(f"lmms-lab/VQAv2/data/{split}-00000-of-00001.parquet", rows, features)
-
-
-def hub_okvqa() -> None:
-    questions = load("okvqa/OpenEnded_mscoco_val2014_questions.json")["questions"]
-    known = load("okvqa/mscoco_val2014_annotations.json")["annotations"]
-    rows = [
-        {"question_id": str(q["question_id"]), "question": q["question"], "question_type": a["question_type"],
-         "answer_type": a["answer_type"], "answers": [given["raw_answer"] for given in a["answers"]],
-         "image": picture(f"coco/val2014/COCO_val2014_{q['image_id']:012d}.jpg")}
-        for q, a in zip(questions, known, strict=True)
-    ]  # fmt: skip
-    features = {"question_id": TEXT, "image": PICTURE, "question": TEXT, "answers": [TEXT], "question_type": TEXT,
-                "answer_type": TEXT}  # fmt: skip
-    parquet("lmms-lab/OK-VQA/data/val2014-00000-of-00001.parquet", rows, features)
-
-
-def hub_aokvqa() -> None:
-    """Its direct answers are a list written as text."""
-    features = {"image": PICTURE, "question_id": TEXT, "question": TEXT, "choices": [TEXT],
-                "correct_choice_idx": datasets.Value("int8"), "direct_answers": TEXT,
-                "difficult_direct_answer": datasets.Value("bool"), "rationales": [TEXT]}  # fmt: skip
-    for split, official in (("train", "train"), ("validation", "val"), ("test", "test")):
-        rows = []
-        for row in load(f"aokvqa/aokvqa_v1p0_{official}.json"):
-            answers = {"direct_answers": str(row["direct_answers"])} if "direct_answers" in row else {}
-            image = {"image": picture(f"coco/{official}2017/{row['image_id']:012d}.jpg")}
-            kept = {key: row.get(key) for key in features}
-            rows.append(kept | answers | image)
-        parquet(f"HuggingFaceM4/A-OKVQA/data/{split}-00000-of-00001.parquet", rows, features)
-
-
-def hub_vizwiz() -> None:
-    features = {"question_id": TEXT, "image": PICTURE, "question": TEXT, "answers": [TEXT], "category": TEXT}
-    for split in ("val", "test"):
-        rows = [
-            {"question_id": row["image"].removesuffix(".jpg"), "question": row["question"],
-             "answers": [a["answer"] for a in row["answers"]] if "answers" in row else None,
-             "category": row.get("answer_type"), "image": picture(f"vizwiz/{split}/{row['image']}")}
-            for row in load(f"vizwiz/Annotations/{split}.json")
-        ]  # fmt: skip
-        parquet(f"lmms-lab/VizWiz-VQA/data/{split}-00000-of-00001.parquet", rows, features)
-
-
-def hub_gqa() -> None:
-    features = {
-        "id": TEXT, "imageId": TEXT, "question": TEXT, "answer": TEXT, "fullAnswer": TEXT,
-        "isBalanced": datasets.Value("bool"), "groups": {"global": TEXT, "local": TEXT}, "entailed": TEXT,
-        "equivalent": TEXT, "types": {"structural": TEXT, "semantic": TEXT, "detailed": TEXT}, "semanticStr": TEXT,
-    }  # fmt: skip
-    rows = [
-        {key: row.get(key) for key in features} | {"id": number, "entailed": str(row["entailed"]),
-                                                   "equivalent": str(row["equivalent"])}
-        for number, row in load("gqa/testdev_balanced_questions.json").items()
-    ]  # fmt: skip
-    parquet("lmms-lab/GQA/testdev_balanced_instructions/testdev-00000-of-00001.parquet", rows, features)
-    images = [{"id": image, "image": picture(f"gqa/images/{image}.jpg")} for image in {r["imageId"]: 0 for r in rows}]
-    parquet("lmms-lab/GQA/testdev_balanced_images/testdev-00000-of-00001.parquet", images,
-            {"id": TEXT, "image": PICTURE})  # fmt: skip
-    (ROOT / "hub/lmms-lab/GQA/README.md").write_text(CARD)
-
-
-CARD = """---
-configs:
-- config_name: testdev_balanced_images
-  data_files:
-  - split: testdev
-    path: testdev_balanced_images/testdev-*
-- config_name: testdev_balanced_instructions
-  data_files:
-  - split: testdev
-    path: testdev_balanced_instructions/testdev-*
----
-"""
-"""What the mirror's card says of its configurations."""
-
-
-def hub_snli_ve() -> None:
-    features = {"image": PICTURE, "filename": TEXT, "premise": TEXT, "hypothesis": TEXT,
-                "label": datasets.ClassLabel(names=["entailment", "neutral", "contradiction"])}  # fmt: skip
-    for split, official in (("train", "train"), ("validation", "dev"), ("test", "test")):
-        lines = (ROOT / f"snli_ve/snli_ve_{official}.jsonl").read_text().splitlines()
-        rows = []
-        for row in map(json.loads, lines):
-            name = f"{row.get('Flickr30K_ID') or row['Flikr30kID']}.jpg"
-            rows.append({"image": picture(f"flickr30k/flickr30k-images/{name}"), "filename": name,
-                         "premise": row["sentence1"], "hypothesis": row["sentence2"], "label": row["gold_label"]})  # fmt: skip
-        parquet(f"sedrickkeh/snli-ve/data/{split}-00000-of-00001.parquet", rows, features)
-
-
-def hub_visdial() -> None:
-    """Rounds are lists of question and answer; there are no options."""
-    features = {"caption": TEXT, "dialog": [[TEXT]], "image_path": TEXT, "global_image_id": TEXT, "anns_id": TEXT,
-                "image": PICTURE}  # fmt: skip
-    for split, official, folder in (("train", "train", "coco/train2014/COCO_train2014"),
-                                    ("validation", "val", "visdial/VisualDialog_val2018/VisualDialog_val2018")):  # fmt: skip
-        data = load(f"visdial/visdial_1.0_{official}.json")["data"]
-        rows = []
-        for dialog in data["dialogs"]:
-            path = f"{folder}_{dialog['image_id']:012d}.jpg"
-            turns = [[data["questions"][t["question"]], data["answers"][t["answer"]]] for t in dialog["dialog"]]
-            rows.append({"caption": dialog["caption"], "dialog": turns, "image_path": path,
-                         "global_image_id": str(dialog["image_id"]), "anns_id": str(dialog["image_id"]),
-                         "image": picture(path)})  # fmt: skip
-        parquet(f"HuggingFaceM4/VisDial/data/{split}-00000-of-00001.parquet", rows, features)
-
-
 def main() -> None:
-    for make in (coco_pictures, vqav2, okvqa, aokvqa, vizwiz, gqa, nlvr2, snli_ve, violin, vcr, visdial, karpathy,
-                 hub_vqav2, hub_okvqa, hub_aokvqa, hub_vizwiz, hub_gqa, hub_snli_ve, hub_visdial):
+    for make in (
+        coco_pictures,
+        vqav2,
+        okvqa,
+        aokvqa,
+        vizwiz,
+        gqa,
+        nlvr2,
+        snli_ve,
+        violin,
+        vcr,
+        visdial,
+        karpathy,
+    ):
         make()
 
 

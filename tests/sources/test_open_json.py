@@ -274,3 +274,18 @@ def test_only_one_level_is_taken_apart(tmp_path: Path) -> None:
     write_lines(tmp_path / "rows.jsonl", [{"a": [{"b": ["x"]}]}])
     with pytest.raises(UserError, match=r"'a\[\*\].b\[\*\]' has more than one \[\*\]"):
         open_source(task_of(tmp_path, s="a[*].b[*]"), "train")
+
+
+def test_an_optional_join_is_left_out_for_splits_that_the_other_source_lacks(tmp_path: Path) -> None:
+    write_lines(tmp_path / "asked.jsonl", [{"id": 1, "text": "a"}])
+    write_lines(tmp_path / "said.jsonl", [{"id": 1, "answer": "b"}])
+    splits = {"train": "asked.jsonl", "test": "asked.jsonl"}
+    for optional in (True, False):
+        said = {"type": "jsonl", "splits": {"train": "said.jsonl"}}
+        source = {"splits": splits, "join": [{"on": "id", "optional": optional, "source": said}]}
+        assert open_rows(tmp_path, "", **source)[0] == {"id": 1, "text": "a", "answer": "b"}
+        if optional:
+            assert open_rows(tmp_path, "", split="test", **source)[0] == {"id": 1, "text": "a"}
+        else:
+            with pytest.raises(UserError, match="no split 'test', but the outer source has it"):
+                open_rows(tmp_path, "", split="test", **source)

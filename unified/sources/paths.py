@@ -165,7 +165,9 @@ def _either(getters: Sequence[Getter], path: str, files: bool) -> Getter:
 def exploded_part(path: str) -> str | None:
     """What stands before `[*]` in a path, or None."""
     ways = _OR.split(path)
-    inner = [name for way in ways for _, name, _, _ in Formatter().parse(way) if name] if "{" in path else ways
+    inner = ways
+    if "{" in path:
+        inner = [name for way in ways for _, name, _, _ in Formatter().parse(way) if name]
     parts = {exploded_part(name) for name in inner} if inner != [path] else {_before_element(path)}
     parts.discard(None)
     if len(parts) > 1:
@@ -216,7 +218,8 @@ def _walk(value: Any, steps: tuple[Step, ...], row: Row, at: str) -> Any:
             if isinstance(step, slice) and isinstance(value, str):
                 value = value[step]
             else:
-                value = elements(value, at)[step if isinstance(step, slice) else slice(row.get(ELEMENT_KEY, 0))]
+                part = step if isinstance(step, slice) else slice(row.get(ELEMENT_KEY, 0))
+                value = elements(value, at)[part]
         else:
             place = _place(step, row)
             items = elements(value, at)

@@ -42,7 +42,7 @@ def to_texts(
 
 
 def parse_list(raw: Any) -> list[Any]:
-    """A list that stands in the row as text, `["a", "b"]` of JSON or `['a', 'b']` of Python; a list as it is."""
+    """A list that stands in the row as text, as JSON or Python write it (`["a", "b"]`); a list as it is."""
     if not isinstance(raw, str):
         return list(raw)
     try:

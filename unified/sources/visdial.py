@@ -8,7 +8,6 @@ judge every option of one round a conversation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,10 @@ class VisdialRows(RowSource):
         document = load_document(path, place.at())
         data = walk(document, "data", path, place.at())
         if not isinstance(data, dict) or {"questions", "answers", "dialogs"} - data.keys():
-            raise UserError(f"{place.at()}: {path} is no file of VisDial v1.0: `data` holds questions, answers "
-                            "and dialogs")  # fmt: skip
+            raise UserError(
+                f"{place.at()}: {path} is no file of VisDial v1.0, in which `data` holds questions, answers "
+                "and dialogs"
+            )
         self.questions, self.answers = _Texts(data["questions"]), _Texts(data["answers"])
         self.rounds = np.array(
             [(i, k) for i, d in enumerate(data["dialogs"]) for k, turn in enumerate(d["dialog"])
@@ -101,7 +102,11 @@ def _dense(path: Path, where: str) -> dict[tuple[int, int], list[float]]:
     """The relevances of the options, by (image, round). Files of the training split call them `relevance`."""
     found = load_document(path, where)
     try:
-        return {(row["image_id"], row["round_id"]): row.get("gt_relevance", row.get("relevance")) for row in found}
+        return {
+            (row["image_id"], row["round_id"]): row.get("gt_relevance", row.get("relevance")) for row in found
+        }
     except (TypeError, KeyError, AttributeError) as error:
-        form = json.dumps([{"image_id": 0, "round_id": 1, "gt_relevance": []}])
-        raise UserError(f"{where}: {path} holds no dense annotations ({error}); they look like {form}") from error
+        raise UserError(
+            f"{where}: {path} holds no dense annotations ({error}); it is a list of {{image_id, round_id, "
+            "gt_relevance}"
+        ) from error

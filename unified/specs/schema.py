@@ -46,8 +46,8 @@ class Join(Strict):
     name: str | None = Field(default=None, alias="as")
     many: bool = False
     optional: bool = False
-    """A row without a match stays (with null, or an empty list, under `as`); else it is a bad row. Splits that
-    the other source lacks are then not joined."""
+    """A row without a match stays (with null, or an empty list, under `as`); else it is a bad row. Splits
+    that the other source lacks are then not joined."""
 
 
 class Mismatch(Strict):
@@ -257,8 +257,8 @@ class ToyboxSource(SourceBase):
 
 Source = Annotated[
     HfSource | JsonSource | PickleSource | MatSource | CsvSource | ParquetSource | CocoSource | EntitiesSource
-    | SwigSource | ActivityNetEntitiesSource | VisdialSource | ImageFolderSource | FilesSource | WebdatasetSource
-    | PythonSource | ToyboxSource,
+    | SwigSource | ActivityNetEntitiesSource | VisdialSource | ImageFolderSource | FilesSource
+    | WebdatasetSource | PythonSource | ToyboxSource,
     Field(discriminator="type"),
 ]  # fmt: skip
 
