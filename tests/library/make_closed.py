@@ -233,7 +233,7 @@ def gqa() -> None:
                 choices[ids[number]] = {"valid": scope, "plausible": scope[-2:]}
             rows[ids[number]] = row
         write(f"gqa/{split}_balanced_questions.json", rows)
-        if choices:
+        if choices and split != "train":  # theirs are for scoring
             write(f"gqa/{split}_choices.json", choices)
 
 
