@@ -159,9 +159,9 @@ class EntitiesSource(SourceBase):
 
 
 class SwigSource(SourceBase):
-    """SWiG (grounded situations). Rows, one a picture: {image, image_id, width, height, verb, abstract, order (the
-    verb's roles), nouns (of most annotators), boxes, roles and situation (grounded text: `agent: man, item: ball`,
-    and the same after the verb), frames (the text of each of the three annotators)}."""
+    """SWiG (grounded situations). Rows, one a picture: {image, image_id, width, height, verb, abstract,
+    order (the verb's roles), nouns (of most annotators), boxes, roles and situation (grounded text:
+    `agent: man, item: ball`, and the same after the verb), frames (the text of each of three annotators)}."""
 
     type: Literal["swig"]
     splits: dict[Split, str]
@@ -170,9 +170,9 @@ class SwigSource(SourceBase):
 
 
 class ActivityNetEntitiesSource(SourceBase):
-    """ActivityNet-Entities. Rows, one a frame with boxes: {video, segment, frame (0..9, of ten of the event), start,
-    end, duration (seconds), caption, classes, grounded_caption ({text, boxes, spans} for a field of type
-    grounded_text; boxes xyxy in 0..1)}."""
+    """ActivityNet-Entities. Rows, one a frame with boxes: {video, segment, frame (0..9, of ten of the event),
+    start, end, duration (seconds), caption, classes, grounded_caption ({text, boxes, spans} for a field of
+    type grounded_text; boxes xyxy in 0..1)}."""
 
     type: Literal["activitynet_entities"]
     splits: dict[Split, str]
@@ -200,9 +200,10 @@ class CocoFiles(Strict):
 
 class CocoSource(SourceBase):
     """Official COCO JSON. Rows, `per: image`: {image, image_id, width, height, boxes, labels, areas,
-    captions, keypoints, masks, crowd_boxes, crowd_labels}; `per: annotation`: one row an object with the same keys in
-    the singular {image, box, label, area, keypoints, mask, caption}; `per: class`: one row a class that an image
-    shows, as per image but with its `label`. `crowd` annotations are nowhere but in crowd_boxes."""
+    captions, keypoints, masks, crowd_boxes, crowd_labels}; `per: annotation`: one row an object with the
+    same keys in the singular {image, box, label, area, keypoints, mask, caption}; `per: class`: one row a
+    class that an image shows, as per image but with its `label`. `crowd` annotations are nowhere but in
+    crowd_boxes."""
 
     type: Literal["coco"]
     kind: Literal["instances", "captions", "keypoints"]
