@@ -264,7 +264,7 @@ def nlvr2() -> None:
 
 
 def snli_ve() -> None:
-    """The test split has the other spelling of the key, as some releases do."""
+    """The test split has the key as the authors' generator writes it, the others as most copies."""
     labels = ("entailment", "neutral", "contradiction")
     for split, first in (("train", 1000), ("dev", 1010), ("test", 1020)):
         rows = []
@@ -280,7 +280,7 @@ def snli_ve() -> None:
                     "gold_label": label, "pairID": f"{image}.jpg#0r{j + 1}{label[0]}",
                     "sentence1": scene.captions[0], "sentence1_binary_parse": "( )", "sentence1_parse": "( )",
                     "sentence2": hypothesis, "sentence2_binary_parse": parse, "sentence2_parse": parse,
-                    "Flikr30kID" if split == "test" else "Flickr30K_ID": str(image),
+                    **({"Flikr30kID": f"{image}.jpg"} if split == "test" else {"Flickr30K_ID": str(image)}),
                 })  # fmt: skip
         write_lines(f"snli_ve/snli_ve_{split}.jsonl", rows)
 

@@ -134,7 +134,7 @@ def hub_snli_ve() -> None:
         lines = (ROOT / f"snli_ve/snli_ve_{official}.jsonl").read_text().splitlines()
         rows = []
         for row in map(json.loads, lines):
-            name = f"{row.get('Flickr30K_ID') or row['Flikr30kID']}.jpg"
+            name = row.get("Flikr30kID") or f"{row['Flickr30K_ID']}.jpg"
             rows.append({"image": picture(f"flickr30k/flickr30k-images/{name}"), "filename": name,
                          "premise": row["sentence1"], "hypothesis": row["sentence2"],
                          "label": row["gold_label"]})  # fmt: skip
