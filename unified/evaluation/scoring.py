@@ -23,7 +23,7 @@ OptionScores = Sequence["npt.NDArray[Any] | None"]
 """For each example the scores of its options, one an option, the higher the better."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judge:
     """A metric with a task's arguments. `label` names it in results."""
 
