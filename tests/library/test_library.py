@@ -131,9 +131,9 @@ def scores_are_as_expected(
     cases, judges = read.cases, judges_of(task, read.cases)
     examples = [case.example for case in cases]
     reached = through_tokenizers(processor, task, examples, device="cpu")
-    perfect = values({judge: judge(reached, cases, right_scores(judge, cases)) for judge in judges})
+    perfect = values([(judge, judge(reached, cases, right_scores(judge, cases))) for judge in judges])
     fixed = [constant(task, case, wanted.get("answer")) for case in cases]
-    trivial = values({judge: judge(fixed, cases, all_alike(judge, cases)) for judge in judges})
+    trivial = values([(judge, judge(fixed, cases, all_alike(judge, cases))) for judge in judges])
 
     wrong = []
     for label, value in perfect.items():
@@ -149,9 +149,9 @@ def scores_are_as_expected(
     assert not wrong, "\n".join([*wrong, f"the constant predictor has {found}"])
 
 
-def values(scores: dict[Judge, Any]) -> dict[str, float]:
+def values(scores: list[tuple[Judge, Any]]) -> dict[str, float]:
     out = {}
-    for judge, score in scores.items():
+    for judge, score in scores:
         out |= {judge.label: score.value, **{part_label(judge.label, p): v for p, v in score.parts.items()}}
     return out
 
