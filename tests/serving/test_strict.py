@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
             target_grid=2, max_images=1,
         )
     ).save_pretrained(folder)  # fmt: skip
-    names = ("caption", "refexp", "image_classification_options")
+    names = ("caption", "depth", "refexp", "region_caption", "image_classification_options")
     write_tasks(folder / "tasks", [load_task(f"unified_io_{name}") for name in names])
     return folder
 
@@ -173,6 +173,51 @@ def test_lists_of_prompts(pipes):
             assert abs(many.score - one.score) < 1e-3
     with pytest.raises(UserError, match="2 prompts: give `image` as a list"):
         pipes[0](["a", "b"], image=PHOTO)
+
+
+def test_free_texts_end_after_the_official_length(pipes):
+    strict, mended = pipes
+    question = strict._question("what is it ?", None, None, {})
+    assert [pipe._predictor.processor.max_text_tokens(question.task) for pipe in pipes] == [128, 256]
+    assert len(strict("what is it ?").ids) <= 128
+
+
+@torch.no_grad()
+def test_images_without_sampling_have_codes_and_a_score(pipes):
+    """Strictly with the best id of the text that the reference scores before an image."""
+    for pipe in pipes:
+        result = pipe("depth", image=PHOTO, generation={"do_sample": False})
+        config, inputs = pipe.model.config, encoded(pipe, "depth", PHOTO)
+        total = 0.0
+        if pipe is pipes[0]:
+            logp = pipe.model(**inputs, decoder_input_ids=torch.tensor([[0]])).logits[0, -1].log_softmax(-1)
+            total += float(logp.max())
+        sequence = torch.tensor([[0, config.image_start_id]])
+        for _ in range(config.target_tokens):
+            logp = pipe.model(**inputs, decoder_input_ids=sequence).logits[0, -1].log_softmax(-1)
+            total += float(logp.max())
+            sequence = torch.cat([sequence, logp.argmax().view(1, 1)], 1)
+        assert list(result.codes) == (sequence[0, 2:] - config.vocab_size).tolist()
+        assert abs(result.score - total) < 1e-3
+        sampled = pipe("depth", image=PHOTO)
+        assert sampled.score is None and len(sampled.codes) == config.target_tokens
+
+
+def test_the_caller_chooses_how_to_decode(pipes):
+    mended = pipes[1]
+    one, three = (mended("caption", image=PHOTO, generation={"num_beams": n}) for n in (1, 3))
+    assert one.ids == mended("caption", image=PHOTO).ids
+    assert three.ids != one.ids and three.score > one.score
+    many = mended(["caption", "caption"], image=[PHOTO, OTHER], generation={"num_beams": 3})
+    assert many[0].ids == three.ids
+    with pytest.raises(UserError, match="generation: beams: .* its keys are num_beams, do_sample"):
+        mended("caption", image=PHOTO, generation={"beams": 3})
+
+
+def test_a_box_without_area_is_refused(pipes):
+    for pipe in pipes:
+        with pytest.raises(UserError, match="field 'box': the box 3 3 3 9 has no area"):
+            pipe("region_caption", image=PHOTO, box=[[3, 3, 3, 9]])
 
 
 def test_refused_for_other_vocabularies(run, folder, capsys):

@@ -31,12 +31,14 @@ CHUNK = 512
 @dataclass(frozen=True)
 class Prediction:
     """An answer in the source frame. `ids`: what was generated, without start and end; `malformed`: it was no
-    whole answer of its kind. `score`: log-probability of a ranked option, or, where asked for, of a text that
-    was not sampled. `option_scores`: (options,) that of every option, where options are ranked."""
+    whole answer of its kind. `codes`: of a painted image. `score`: log-probability of a ranked option, or,
+    where asked for, of a text or image that was not sampled. `option_scores`: (options,) that of every
+    option, where options are ranked."""
 
     value: Value
     malformed: bool = False
     ids: tuple[int, ...] = ()
+    codes: tuple[int, ...] = ()
     score: float | None = None
     option_scores: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
@@ -59,8 +61,8 @@ class Predictor:
         on_progress: Callable[[int], None] | None = None,
     ) -> list[Prediction]:
         """One prediction an example, in order. The true answers in the examples are not looked at. `seed` is
-        that of sampled generation; `scores` asks for those of written texts and places, too (one more pass of
-        the decoder); `on_progress` is told how many are done."""
+        that of sampled generation; `scores` asks for those of answers that are generated, too (one more pass
+        of the decoder); `on_progress` is told how many are done."""
         torch.manual_seed(seed)
         # The answer is unknown when a model is asked, so it does not reach the encoding either.
         asked = [replace(example, target=()) for example in examples]
@@ -112,7 +114,7 @@ class Predictor:
     ) -> list[Prediction]:
         memory = self.model.encode(**self._inputs(encoded))
         if task.spec.modality in DENSE_TYPES:
-            return self._paint(task, examples, memory)
+            return self._paint(task, examples, memory, scores)
         if task.spec.options is not None and task.spec.options.decode == "rank":
             return self._rank(task, examples, memory)
         return self._write(task, examples, memory, scores)
@@ -225,7 +227,9 @@ class Predictor:
 
     # --------------------------------------------------------------------------- images
 
-    def _paint(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
+    def _paint(
+        self, task: LoadedTask, examples: Sequence[Example], memory: Any, scores: bool
+    ) -> list[Prediction]:
         """Generation of image codes, and their pixels. After the image's start the model scores image codes
         alone, so a fixed number of steps is all the constraint there is."""
         config = self.model.config
@@ -238,7 +242,23 @@ class Predictor:
         )  # fmt: skip
         codes = out[:, 2:] - config.vocab_size
         pixels = self._image_tokenizer().decode(codes).cpu().numpy()
-        return [self._read(task, [], image, example) for image, example in zip(pixels, examples, strict=True)]
+        told: list[float | None] = [None] * len(examples)
+        if scores and not task.spec.generation.do_sample:
+            told = list(self._painted_scores(codes, memory))
+        return [
+            replace(self._read(task, [], image, example), codes=tuple(row), score=score)
+            for image, example, row, score in zip(pixels, examples, codes.tolist(), told, strict=True)
+        ]
+
+    def _painted_scores(self, codes: Tensor, memory: Any) -> list[float]:
+        """Summed log-probabilities of generated codes (B, n); in strict mode with that of the best id of a
+        text before them."""
+        scores = self.model.rank_images(codes[:, None], encoder_outputs=memory)[:, 0]
+        if self.processor.quirks.scores_run_on:
+            start = torch.full_like(codes[:, :1], self.model.config.decoder_start_token_id)
+            logits = self.model(encoder_outputs=memory, decoder_input_ids=start).logits[:, -1].float()
+            scores = scores + logits.log_softmax(-1).amax(-1)
+        return scores.tolist()
 
     def _read(self, task: LoadedTask, ids: Sequence[int], pixels: Any, example: Example) -> Prediction:
         value, malformed = self.processor.decode(task, ids, pixels, example)

@@ -202,6 +202,8 @@ def _check_places(spec: TaskSpec, values: Mapping[str, Value]) -> None:
         for x1, y1, x2, y2 in corners:
             if x2 < 0 or y2 < 0 or x1 >= width or y1 >= height:
                 raise BadRow(f"field '{name}': lies outside the image of {width} x {height} pixels")
+            if isinstance(value, Boxes) and (x2 <= x1 or y2 <= y1):
+                raise BadRow(f"field '{name}': the box {x1:g} {y1:g} {x2:g} {y2:g} has no area")
 
 
 def _asked(whole: TaskSpec, path: Path, given: Sequence[str]) -> _Asked:

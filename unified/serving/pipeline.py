@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
+
+from pydantic import ValidationError
 
 from unified.errors import UserError
 from unified.evaluation.model_folder import ModelFolder, load_model_folder
@@ -19,7 +22,7 @@ from unified.evaluation.samples import words_of
 from unified.serving.asking import Asker, Question, to_image
 from unified.serving.result import Result
 from unified.specs.load import LoadedTask
-from unified.specs.schema import FieldType
+from unified.specs.schema import FieldType, GenerationSpec
 
 logger = logging.getLogger(__name__)
 
@@ -67,31 +70,34 @@ class Pipeline:
 
     @overload
     def __call__(
-        self, prompt: str, image: Any = None, target: FieldType | None = None, **fields: Any
-    ) -> Result: ...
+        self, prompt: str, image: Any = None, target: FieldType | None = None,
+        generation: Mapping[str, Any] | None = None, **fields: Any,
+    ) -> Result: ...  # fmt: skip
     @overload
     def __call__(
-        self, prompt: list[str], image: Any = None, target: FieldType | None = None, **fields: Any
-    ) -> list[Result]: ...
+        self, prompt: list[str], image: Any = None, target: FieldType | None = None,
+        generation: Mapping[str, Any] | None = None, **fields: Any,
+    ) -> list[Result]: ...  # fmt: skip
     def __call__(
-        self, prompt: str | list[str], image: Any = None, target: FieldType | None = None, **fields: Any
-    ) -> Result | list[Result]:
+        self, prompt: str | list[str], image: Any = None, target: FieldType | None = None,
+        generation: Mapping[str, Any] | None = None, **fields: Any,
+    ) -> Result | list[Result]:  # fmt: skip
         """Answers a prompt in free words, or a task's question where `prompt` is the name of a task.
 
         A prompt in the words of a known task's prompt follows that task's rules (kind of answer, options,
         ranges); any other is answered with text, or with a `target` if one is named (`boxes`, `depth`, ...).
         `image`: a path, PIL image or array, or a list of them. A list of prompts is answered in batches: then
-        `image` is None or a list with what belongs to each prompt, and fields hold for all of them. Raises
-        UserError for bad input.
+        `image` is None or a list with what belongs to each prompt, and fields hold for all of them.
+        `generation`: keys of a task's section of that name (`num_beams`, `do_sample`, ...) that hold instead
+        of the task's. Raises UserError for bad input.
         """
         if isinstance(prompt, list):
             images = [None] * len(prompt) if image is None else image
             if not isinstance(images, list) or len(images) != len(prompt):
                 raise UserError(f"{len(prompt)} prompts: give `image` as a list with one entry for each")
-            return self._answers(
-                [self._question(p, i, target, fields) for p, i in zip(prompt, images, strict=True)]
-            )
-        return self._answers([self._question(prompt, image, target, fields)])[0]
+            asked = [self._question(p, i, target, fields) for p, i in zip(prompt, images, strict=True)]
+            return self._answers([_decoded_by(question, generation) for question in asked])
+        return self._answers([_decoded_by(self._question(prompt, image, target, fields), generation)])[0]
 
     def rank(self, prompt: str, answers: Sequence[Any], /, image: Any = None, **fields: Any) -> list[float]:
         """The log-probability of each of the given answers: texts, or images (PIL images or arrays).
@@ -144,7 +150,7 @@ class Pipeline:
             for i, example, prediction in zip(rows, examples, predictions, strict=True):
                 results[i] = Result(
                     prediction.value, words_of(example), example.images, questions[i].known_as,
-                    prediction.malformed, prediction.ids, prediction.score,
+                    prediction.malformed, prediction.ids, prediction.score, prediction.codes,
                 )  # fmt: skip
         return [results[i] for i in range(len(questions))]
 
@@ -157,6 +163,22 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"Pipeline({str(self.folder)!r}, {len(self.tasks)} tasks, on {self.model.device})"
+
+
+def _decoded_by(question: Question, generation: Mapping[str, Any] | None) -> Question:
+    if not generation:
+        return question
+    spec = question.task.spec
+    try:
+        chosen = GenerationSpec.model_validate({**spec.generation.model_dump(), **generation})
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(GenerationSpec.model_fields)
+        raise UserError(
+            f"generation: {first['loc'][0]}: {first['msg'].lower()}; its keys are {known}"
+        ) from None
+    task = LoadedTask.of(spec.model_copy(update={"generation": chosen}), question.task.path)
+    return replace(question, task=task)
 
 
 def _listed(image: Any) -> Sequence[Any]:

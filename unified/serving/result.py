@@ -42,8 +42,9 @@ class Result:
 
     `value` is in the frame of the (first) input image. `malformed`: the model's output was no whole answer
     of its kind, and `value` holds what could be read of it. `task`: the task whose rules were followed, None
-    for a free prompt. `ids`: the text side of what was generated, without start and end; `score`: its summed
-    log-probability, end included, or that of the chosen option; None where the answer was sampled.
+    for a free prompt. `ids`: the text side of what was generated, without start and end; `codes`: those of a
+    generated image; `score`: the summed log-probability of either, end included, or that of the chosen
+    option; None where the answer was sampled.
     """
 
     value: Value
@@ -53,6 +54,7 @@ class Result:
     malformed: bool = False
     ids: tuple[int, ...] = ()
     score: float | None = None
+    codes: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
