@@ -208,7 +208,7 @@ class _F1:
 
 
 def _harmonic(a: float, b: float) -> float:
-    return 2 * a * b / (a + b) if a + b > 0 else 0.0
+    return 0.0 if a + b == 0 else 2 * a * b / (a + b)  # nan stays nan
 
 
 def _class_f1(
