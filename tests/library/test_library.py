@@ -20,7 +20,7 @@ from expected import MAXIMA, expected
 
 from unified.data.collate import collate
 from unified.evaluation.cases import Case, Cases, read_cases
-from unified.evaluation.metrics import Metric
+from unified.evaluation.metrics import Metric, Score
 from unified.evaluation.model_folder import build_processor
 from unified.evaluation.predictor import Prediction, through_tokenizers
 from unified.evaluation.results import metric_of, part_label
@@ -131,9 +131,9 @@ def scores_are_as_expected(
     cases, judges = read.cases, judges_of(task, read.cases)
     examples = [case.example for case in cases]
     reached = through_tokenizers(processor, task, examples, device="cpu")
-    perfect = values([(judge, judge(reached, cases, right_scores(judge, cases))) for judge in judges])
+    perfect = values({j.label: j(reached, cases, right_scores(j, cases)) for j in judges})
     fixed = [constant(task, case, wanted.get("answer")) for case in cases]
-    trivial = values([(judge, judge(fixed, cases, all_alike(judge, cases))) for judge in judges])
+    trivial = values({j.label: j(fixed, cases, all_alike(j, cases)) for j in judges})
 
     wrong = []
     for label, value in perfect.items():
@@ -149,10 +149,11 @@ def scores_are_as_expected(
     assert not wrong, "\n".join([*wrong, f"the constant predictor has {found}"])
 
 
-def values(scores: list[tuple[Judge, Any]]) -> dict[str, float]:
+def values(scores: dict[str, Score]) -> dict[str, float]:
+    """The value of each metric and of its parts."""
     out = {}
-    for judge, score in scores:
-        out |= {judge.label: score.value, **{part_label(judge.label, p): v for p, v in score.parts.items()}}
+    for label, score in scores.items():
+        out |= {label: score.value, **{part_label(label, p): v for p, v in score.parts.items()}}
     return out
 
 
