@@ -83,15 +83,22 @@ class Predictor:
 
     @torch.inference_mode()
     def rank(
-        self, task: LoadedTask, example: Example, options: Sequence[str] | Sequence[Image]
+        self,
+        task: LoadedTask,
+        example: Example,
+        options: Sequence[str] | Sequence[Image],
+        *,
+        average: bool = False,
     ) -> list[float]:
-        """The log-probability of each of the given answers to an example, all texts or all images. The
-        padding of an image that is not square does not count."""
+        """The log-probability of each of the given answers to an example, all texts or all images; `average`:
+        per id or code. The padding of an image that is not square does not count."""
         asked = replace(example, target=())
         memory = self.model.encode(**self._inputs([self.processor.encode(asked, task)]))
         texts = [option for option in options if isinstance(option, str)]
         if len(texts) == len(options):
-            return self._score_texts([self._option_ids(texts)], memory)[0].tolist()
+            ids = self._option_ids(texts)
+            total = self._score_texts([ids], memory)[0]
+            return (total / torch.tensor([len(row) for row in ids]) if average else total).tolist()
         pixels, masks = [], []
         for image in (option for option in options if isinstance(option, Image)):
             geometry = Geometry.resize_pad(image.size, self.processor.target_size)
@@ -107,7 +114,8 @@ class Predictor:
             encoder_outputs=memory,
             raw_context=self.processor.quirks.raw_image_context,
         )
-        return scores[0].tolist()
+        total = scores[0].cpu()
+        return (total / torch.tensor([mask.sum() for mask in masks]) if average else total).tolist()
 
     def _answer(
         self, task: LoadedTask, examples: Sequence[Example], encoded: Sequence[Encoded], scores: bool

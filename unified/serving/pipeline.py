@@ -99,16 +99,20 @@ class Pipeline:
             return self._answers([_decoded_by(question, generation) for question in asked])
         return self._answers([_decoded_by(self._question(prompt, image, target, fields), generation)])[0]
 
-    def rank(self, prompt: str, answers: Sequence[Any], /, image: Any = None, **fields: Any) -> list[float]:
-        """The log-probability of each of the given answers: texts, or images (PIL images or arrays).
-        `prompt`, `image` and `fields` as when asked. The likeliest answer is the one with the highest."""
+    def rank(
+        self, prompt: str, answers: Sequence[Any], /, image: Any = None, *, average: bool = False,
+        **fields: Any,
+    ) -> list[float]:  # fmt: skip
+        """The log-probability of each of the given answers: texts, or images (PIL images or arrays);
+        `average`: per id or code of the answer. `prompt`, `image` and `fields` as when asked. The likeliest
+        answer is the one with the highest."""
         texts = sum(isinstance(answer, str) for answer in answers)
         if not answers or 0 < texts < len(answers):
             raise UserError("answers to rank: give a list of texts, or one of images (PIL images or arrays)")
         question = self._question(prompt, image, None, fields)
         self._check(question)
         options = list(answers) if texts else [to_image(answer) for answer in answers]
-        return self._predictor.rank(question.task, question.example, options)
+        return self._predictor.rank(question.task, question.example, options, average=average)
 
     def _question(
         self, prompt: str, image: Any, target: FieldType | None, fields: Mapping[str, Any]
