@@ -182,7 +182,7 @@ def test_captions_use_ptb_where_java_is():
 
 
 def test_ptb_without_java_is_an_error(monkeypatch):
-    monkeypatch.setattr("unified.evaluation.metrics.captions._has_java", lambda: False)
+    monkeypatch.setattr("unified.evaluation.metrics.captions.has_java", lambda: False)
     with pytest.raises(UserError, match="needs Java"):
         run("cider", [Text("a")], [Text("a")], tokenizer="ptb")
     assert run("bleu", [Text("a")], [Text("a")], n=1).note == "tokenizer: plain"

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def plain_tokens(text: str) -> str:
 
 
 @functools.cache
-def _has_java() -> bool:
+def has_java() -> bool:
     return shutil.which("java") is not None
 
 
@@ -63,11 +63,15 @@ def tokenise(
 ) -> tuple[dict[int, list[str]], dict[int, list[str]], str]:
     """-> (predictions, references, note) in the form pycocoevalcap takes: id -> tokenised strings.
 
-    `ptb` is the tokenizer of published numbers and needs Java; `auto` takes it where Java is.
+    `ptb` is the tokenizer of published numbers and needs Java; `auto` takes it where Java is, and the note
+    says which it was.
     """
-    if tokenizer == "ptb" and not _has_java():
+    if tokenizer not in get_args(TokenizerName):
+        choices = ", ".join(get_args(TokenizerName))
+        raise UserError(f"metric argument tokenizer: '{tokenizer}' is none; there are: {choices}")
+    if tokenizer == "ptb" and not has_java():
         raise UserError("metric argument tokenizer: ptb needs Java, and there is no `java` on the path")
-    name = ("ptb" if _has_java() else "plain") if tokenizer == "auto" else tokenizer
+    name = ("ptb" if has_java() else "plain") if tokenizer == "auto" else tokenizer
     texts = [strings(p)[0] for p in predictions]
     counts = [len(strings(r)) for r in references]
     flat = texts + [s for r in references for s in strings(r)]
@@ -79,7 +83,8 @@ def tokenise(
     return got, want, f"tokenizer: {name}"
 
 
-def _compute(scorer: Any, got: dict[int, list[str]], want: dict[int, list[str]]) -> tuple[Any, Any]:
+def compute(scorer: Any, got: dict[int, list[str]], want: dict[int, list[str]]) -> tuple[Any, Any]:
+    """(value, scores of the examples) by a scorer of pycocoevalcap, without its chatter."""
     with contextlib.redirect_stdout(io.StringIO()):
         return scorer.compute_score(want, got)
 
@@ -90,11 +95,15 @@ def cider(
 ) -> Score:
     """CIDEr-D (Vedantam et al. 2015) as pycocoevalcap computes it: tf-idf weighted similarity of 1- to
     4-grams, times 10; document frequencies come from the references of the evaluated set, so the number
-    depends on the set. Papers print it times 100."""
+    depends on the set. Papers print it times 100.
+
+    nocaps by domain is this metric with `by: domain`: each domain is scored as a set of its own, with its own
+    document frequencies, as COCOEvalCap does on the images of a domain; the code of the challenge's server
+    (EvalAI 355; nocaps-org/updown-baseline updown/utils/evalai.py only submits to it) is not public."""
     from pycocoevalcap.cider.cider import Cider
 
     got, want, note = tokenise(predictions, references, tokenizer)
-    value, each = _compute(Cider(), got, want)
+    value, each = compute(Cider(), got, want)
     return Score(float(value), tuple(float(s) for s in each), note)
 
 
@@ -103,12 +112,14 @@ def bleu(
     predictions: Sequence[Value], references: Sequence[Value], n: int = 4, tokenizer: TokenizerName = "auto"
 ) -> Score:
     """Corpus BLEU-n (Papineni et al. 2002; default n = 4) with the closest reference length, as
-    pycocoevalcap computes it. The scores of single examples are smoothed and do not average to it."""
+    pycocoevalcap computes it; BLEU-1 to n - 1 are parts. The scores of single examples are smoothed and do
+    not average to it."""
     from pycocoevalcap.bleu.bleu import Bleu
 
     got, want, note = tokenise(predictions, references, tokenizer)
-    value, each = _compute(Bleu(n), got, want)
-    return Score(float(value[n - 1]), tuple(float(s) for s in each[n - 1]), note)
+    value, each = compute(Bleu(n), got, want)
+    parts = {f"BLEU-{k}": float(value[k - 1]) for k in range(1, n)}
+    return Score(float(value[n - 1]), tuple(float(s) for s in each[n - 1]), note, parts)
 
 
 @metric("rouge", unit="%")
@@ -120,5 +131,5 @@ def rouge(
     from pycocoevalcap.rouge.rouge import Rouge
 
     got, want, note = tokenise(predictions, references, tokenizer)
-    value, each = _compute(Rouge(), got, want)
+    value, each = compute(Rouge(), got, want)
     return Score(float(value), tuple(float(s) for s in each), note)
