@@ -15,11 +15,12 @@ from unified.errors import UserError, did_you_mean
 from unified.sources.base import Row, RowSource, RowStream
 from unified.sources.dense import parse_axes, to_depth, to_frame, to_mask, to_normals, to_segmentation
 from unified.sources.images import read_rgb
-from unified.sources.location import source_root
+from unified.sources.location import AbsentFile, source_root
 from unified.sources.paths import Candidates, Getter, Missing, compile_path
 from unified.sources.spatial import NORMALIZED, to_boxes, to_grounded_text, to_keypoints, to_points
 from unified.sources.strings import parse_list, to_number, to_text, to_texts
 from unified.sources.tokens import to_tagged_text
+from unified.sources.video import read_frame
 from unified.specs.example import BadRow
 from unified.specs.schema import FieldSpec, FieldType
 from unified.specs.vocabulary import DENSE, FORMATS, LOCATIONS
@@ -66,7 +67,7 @@ def read_fields(
     optional: Collection[str] = (),
 ) -> dict[str, Value]:
     """The values of all fields, in the frame of the source. Those that are `optional` are left out where the
-    row has nothing for them.
+    row has nothing for them, or names a file that is not there.
 
     Relative paths of images start at `source.root`; without a source (a row written in a spec) at
     the root that the spec states. Raises BadRow with the field and the reason, UserError where the
@@ -79,7 +80,7 @@ def read_fields(
         try:
             values[item.name] = _read(item, row, context)
         except (BadRow, Missing) as problem:
-            if isinstance(problem, Missing) and item.name in optional:
+            if isinstance(problem, Missing | AbsentFile) and item.name in optional:
                 continue
             raise BadRow(f"field '{item.name}': {problem}") from problem
     return values
@@ -206,6 +207,8 @@ def _converter(
         if mapping is not None:
             return lambda raw, _: Number(to_number(to_text(raw, names, mapping), scale))
         return lambda raw, _: Number(to_number(raw, scale))
+    if kind == "image" and (at := spec.at) is not None:
+        return lambda raw, context: Image(read_frame(raw, context.root, at))
     if kind == "image":
         return lambda raw, context: Image(read_rgb(raw, context.root))
 

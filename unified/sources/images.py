@@ -12,6 +12,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
+from unified.sources.location import AbsentFile
 from unified.specs.example import BadRow
 
 MAX_PIXELS = 89_478_485
@@ -88,7 +89,7 @@ def _existing(text: str, root: Path) -> Path:
         raise BadRow(f"images are not downloaded while training; fetch {text} first")
     path = root / text
     if not path.is_file():
-        raise BadRow(f"no such file: {path}")
+        raise AbsentFile(f"no such file: {path}")
     return path
 
 

@@ -14,8 +14,7 @@ from unified.specs.schema import CsvSource, ParquetSource
 
 
 def open_csv(place: Place, spec: CsvSource, split: str) -> RowSource:
-    """Rows of CSV files with a header. Cells are text, exactly as written ("007", "NA", "None"); an
-    empty cell is null."""
+    """Rows of CSV files. Cells are text, exactly as written ("007", "NA", "None"); an empty cell is null."""
     key = f"splits.{split}"
     files = place.files(spec.splits[split], key)
     return concatenate([_csv_file(place, spec, path, place.at(key)) for path in files])
@@ -24,15 +23,17 @@ def open_csv(place: Place, spec: CsvSource, split: str) -> RowSource:
 def _csv_file(place: Place, spec: CsvSource, path: Path, key: str) -> RowSource:
     from datasets import Features, Value
 
+    quoting = csv.QUOTE_MINIMAL if spec.quotes else csv.QUOTE_NONE
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=spec.delimiter)
-            header = next(reader, None)
+            reader = csv.reader(file, delimiter=spec.delimiter, quoting=quoting)
+            header = spec.columns or next(reader, None)
             first = next(reader, None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{key}: {path} is not UTF-8 CSV text: {error}") from error
     if header is None or first is None:
-        raise UserError(f"{key}: {path} holds no rows under a header")
+        under = "" if spec.columns else " under a header"
+        raise UserError(f"{key}: {path} holds no rows{under}")
     twice = {name for name in header if header.count(name) > 1}
     if twice:
         raise UserError(f"{key}: {path} has two columns named {', '.join(map(repr, sorted(twice)))}")
@@ -45,6 +46,8 @@ def _csv_file(place: Place, spec: CsvSource, path: Path, key: str) -> RowSource:
         "csv",
         [path],
         sep=spec.delimiter,
+        quoting=quoting,
+        **({"header": None, "names": spec.columns} if spec.columns else {}),
         features=Features({name: Value("string") for name in header}),
         na_filter=False,
         encoding="utf-8-sig",
