@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from unified.errors import UserError
-from unified.evaluation.metrics import metric_names
+from unified.evaluation.metrics import get_metric, metric_names
 from unified.specs.check import check_tasks, json_schema, new_task
 from unified.specs.load import LoadedTask, list_tasks, load_task
 from unified.specs.paths import resource
 from unified.specs.preprocess import OPS
 from unified.specs.schema import TaskSpec
 from unified.specs.specimen import specimen
-from unified.specs.vocabulary import DEFAULT_METRICS, LABELLED_BOX_METRICS, METRICS
+from unified.specs.vocabulary import DEFAULT_METRICS, LABELLED_BOX_METRICS, METRICS, RANKING
 from unified.values.types import TYPES
 
 BAD = Path(__file__).parents[1] / "assets" / "bad_specs"
@@ -180,6 +180,10 @@ def test_json_schema_knows_the_shorthands() -> None:
 
 def test_metric_names_are_those_that_there_are() -> None:
     assert sorted(METRICS) == metric_names()
+
+
+def test_ranking_metrics_are_those_that_take_option_scores() -> None:
+    assert sorted(RANKING) == [name for name in metric_names() if get_metric(name).ranks]
 
 
 def test_default_metrics_fit_their_modality() -> None:

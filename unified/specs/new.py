@@ -18,6 +18,7 @@ from unified.specs.load import load_task
 from unified.specs.prompts import template
 from unified.specs.schema import NAMED_TYPES, TaskSpec
 from unified.specs.task import LoadedTask
+from unified.specs.vocabulary import FIELD_KEYS, RANKING
 
 ROWS = 200
 """Rows that are looked at."""
@@ -68,10 +69,10 @@ def new_task(name: str, like: str, source: Path | None = None, out: Path | None 
     ]
     if spec.preprocess:
         lines.append(f"preprocess: {_flow(model.resolved['preprocess'])}")
-    if options := _options(model, columns, rows):
+    options = _options(model, columns, rows)
+    if options:
         lines.append(f"options: {_flow(options)}  # the answers there are")
-    if spec.metrics:
-        metrics = [metric.name for metric in spec.metrics]
+    if metrics := _metrics(model, ranked=bool(options)):
         lines.append(f"metrics: {_flow(metrics)}  # the first is the headline")
     return "\n".join(lines) + "\n"
 
@@ -161,7 +162,8 @@ def _used(model: LoadedTask) -> list[str]:
     texts = [p.text for p in spec.input.prompt[:MAX_PROMPTS]] + [spec.target.template or ""]
     used = {*spec.input.images, *(name for text in texts for name in template(text).fields)}
     used |= {name for op in model.ops for name in op.fields().values()}
-    used |= {name for name in (spec.target.field, spec.options and spec.options.field) if name}
+    options = [] if spec.options is None else [spec.options.field, spec.options.pool]
+    used |= {name for name in (spec.target.field, *options) if name}
     return [name for name in spec.fields if name in used]
 
 
@@ -172,7 +174,7 @@ def _field(spec: TaskSpec, name: str, columns: Mapping[str, str], rows: Sequence
     if kind != NAMED_TYPES.get(name, "text"):
         entry["type"] = kind
     for option in ("names", "unit_scale", "labels"):
-        if (value := getattr(old, option)) is not None:
+        if (value := getattr(old, option)) is not None and kind in FIELD_KEYS[option]:
             entry[option] = value
     comment = {
         "boxes": "  # x1 y1 x2 y2; else add `format: xywh`, cxcywh, yxyx; normalized_xywh in 0..1",
@@ -189,11 +191,21 @@ def _options(
 ) -> dict[str, Any] | None:
     """The closed answers: the model's own field of options, else the few answers that the rows have."""
     options = model.resolved.get("options")
-    if not options or "field" in options:
+    if not options or "choices" not in options:
         return options
     column = columns.get(model.spec.target.field or "")
     choices = sorted({str(row[column]) for row in rows if row.get(column)}) if column else options["choices"]
     return {**options, "choices": choices} if 2 <= len(choices) <= MAX_CHOICES else None
+
+
+def _metrics(model: LoadedTask, *, ranked: bool) -> list[Any]:
+    """The metrics that need no field but those that are used."""
+    used, found = set(_used(model)), []
+    for metric, written in zip(model.spec.metrics, model.resolved.get("metrics", []), strict=True):
+        needed = {metric.references, metric.by, *metric.fields.values()} - {None}
+        if metric.jointly is None and needed <= used and (ranked or metric.name not in RANKING):
+            found.append(written if len(written) > 1 else metric.name)
+    return found
 
 
 _PLAIN = re.compile(r"[A-Za-z_.$/][\w ./$-]*")

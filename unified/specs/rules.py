@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from unified.errors import did_you_mean
+from unified.specs.answer_rules import ANSWER_RULES, Found, Rule, not_a_field, one_of
 from unified.specs.build import build_example
 from unified.specs.document import Document, Key
 from unified.specs.example import BadRow
@@ -25,13 +26,9 @@ from unified.specs.vocabulary import (
     FORMATS,
     IMAGE_INPUTS,
     LOCATIONS,
-    METRICS,
     MODALITIES,
     TEXT_LIKE,
 )
-
-Found = Iterator[tuple[Key, str]]
-Rule = Callable[[TaskSpec], Found]
 
 
 def check(task: LoadedTask, document: Document, *, sound: bool) -> list[Problem]:
@@ -45,15 +42,6 @@ def check(task: LoadedTask, document: Document, *, sound: bool) -> list[Problem]
     if sound and not problems:
         problems = [document.problem(key, message) for key, message in _check_rendering(task)]
     return problems
-
-
-def _one_of(kinds: tuple[str, ...]) -> str:
-    return kinds[0] if len(kinds) == 1 else f"{', '.join(kinds[:-1])} or {kinds[-1]}"
-
-
-def _not_a_field(spec: TaskSpec, name: str) -> str:
-    known = list(spec.fields)
-    return f"'{name}' is not a field{did_you_mean(name, known) or '; there are ' + ', '.join(known)}"
 
 
 # --------------------------------------------------------------------------------------- source
@@ -92,7 +80,7 @@ def check_fields(spec: TaskSpec) -> Found:
             if option == "labels" and field.format == "tokens":
                 continue
             if getattr(field, option) is not None and kind not in kinds:
-                yield (*key, option), f"means nothing for type {kind}, only for {_one_of(kinds)}"
+                yield (*key, option), f"means nothing for type {kind}, only for {one_of(kinds)}"
         yield from _check_format(kind, field.format, (*key, "format"))
         if field.axes is not None and sorted(a.lstrip("+-") for a in field.axes) != ["x", "y", "z"]:
             yield (*key, "axes"), 'must name x, y and z once each, e.g. ["x", "-y", "-z"]'
@@ -102,7 +90,7 @@ def check_fields(spec: TaskSpec) -> Found:
         if field.unit_scale is not None and field.unit_scale <= 0:
             yield (*key, "unit_scale"), f"must be more than 0, not {field.unit_scale:g}"
         if field.image is not None and field.image not in spec.fields:
-            yield (*key, "image"), _not_a_field(spec, field.image)
+            yield (*key, "image"), not_a_field(spec, field.image)
         elif field.image is not None and spec.field_type(field.image) not in IMAGE_INPUTS:
             yield (*key, "image"), f"'{field.image}' is of type {spec.field_type(field.image)}, not an image"
 
@@ -143,9 +131,9 @@ def _check_op_fields(spec: TaskSpec, op: Op) -> Iterator[tuple[str, str]]:
     for option, name in op.fields().items():
         kinds = next(m for m in type(op).model_fields[option].metadata if isinstance(m, OfType)).types
         if name not in spec.fields:
-            yield option, _not_a_field(spec, name)
+            yield option, not_a_field(spec, name)
         elif spec.field_type(name) not in kinds:
-            yield option, f"'{name}' is of type {spec.field_type(name)}; it must be {_one_of(kinds)}"
+            yield option, f"'{name}' is of type {spec.field_type(name)}; it must be {one_of(kinds)}"
         elif isinstance(op, HideRegion) and option == "image" and name not in spec.input.images:
             yield option, f"'{name}' is no input image, so nothing of it could be hidden"
 
@@ -157,9 +145,9 @@ def check_images(spec: TaskSpec) -> Found:
     for i, name in enumerate(spec.input.images):
         key = ("input", "images", i)
         if name not in spec.fields:
-            yield key, _not_a_field(spec, name)
+            yield key, not_a_field(spec, name)
         elif spec.field_type(name) not in IMAGE_INPUTS:
-            kinds = _one_of(IMAGE_INPUTS)
+            kinds = one_of(IMAGE_INPUTS)
             yield key, f"'{name}' is of type {spec.field_type(name)}; an input image must be {kinds}"
         elif name in spec.input.images[:i]:
             yield key, f"'{name}' stands here twice"
@@ -192,7 +180,7 @@ def _check_template(spec: TaskSpec, text: str, key: Key) -> Found:
         yield key, f"'{single[0]}' is plain text; a field is written {{{{ {single[1]} }}}}"
     for name in sorted(compiled.fields):
         if name not in spec.fields:
-            yield key, f"template uses {_not_a_field(spec, name).replace(' is not', ', which is not', 1)}"
+            yield key, f"template uses {not_a_field(spec, name).replace(' is not', ', which is not', 1)}"
         elif (kind := spec.field_type(name)) in DENSE:
             where = "name it in input.images" if kind in IMAGE_INPUTS else "it can only be a target"
             yield key, f"'{name}' is of type {kind} and cannot stand in text; {where}"
@@ -215,7 +203,7 @@ def check_target(spec: TaskSpec) -> Found:
     if (target.field is None) == (target.template is None):
         yield ("target",), "needs exactly one of field and template"
     elif target.field is not None and target.field not in spec.fields:
-        yield ("target", "field"), _not_a_field(spec, target.field)
+        yield ("target", "field"), not_a_field(spec, target.field)
     elif target.field is not None:
         yield from _check_field_target(spec, target.field)
     else:
@@ -226,7 +214,7 @@ def _check_field_target(spec: TaskSpec, name: str) -> Found:
     target, kind = spec.target, spec.field_type(name)
     allowed = MODALITIES.get(kind, (kind,))
     if spec.modality not in allowed:
-        message = f"'{name}' is of type {kind} and can only be read back as {_one_of(allowed)}"
+        message = f"'{name}' is of type {kind} and can only be read back as {one_of(allowed)}"
         yield ("target", "modality"), message
         return
     if kind in LOCATIONS and spec.frame_of(name) is None:
@@ -240,7 +228,7 @@ def _check_field_target(spec: TaskSpec, name: str) -> Found:
     }  # fmt: skip
     for option, kinds in fits.items():
         if option in target.model_fields_set and kind not in kinds:
-            yield ("target", option), f"means nothing for a target of type {kind}, only for {_one_of(kinds)}"
+            yield ("target", option), f"means nothing for a target of type {kind}, only for {one_of(kinds)}"
     if kind == "points" and target.order == "largest_first":
         yield ("target", "order"), "points have no size; choose given, left_to_right or random"
     if kind == "depth" and target.value_range is None:
@@ -265,59 +253,9 @@ def _check_template_target(spec: TaskSpec, text: str) -> Found:
             yield ("target", "modality"), f"the template has no {modality} to be read back"
 
 
-def check_options(spec: TaskSpec) -> Found:
-    options = spec.options
-    if options is None:
-        return
-    given = [key for key in ("choices", "field", "file", "pool") if getattr(options, key) is not None]
-    if len(given) != 1:
-        yield ("options",), "needs exactly one of choices, field, file and pool"
-    if spec.modality not in ("text", "label"):
-        yield ("options",), f"means nothing for answers of type {spec.modality}, only for text or label"
-    if options.choices is not None and len(set(options.choices)) < 2:
-        yield ("options", "choices"), "needs at least two different choices"
-    elif options.choices is not None:
-        for choice in sorted({c for c in options.choices if options.choices.count(c) > 1}):
-            yield ("options", "choices"), f"'{choice}' stands here twice"
-    for key, name in (("field", options.field), ("pool", options.pool)):
-        if name is not None and name not in spec.fields:
-            yield ("options", key), _not_a_field(spec, name)
-        elif name is not None and spec.field_type(name) != "texts":
-            yield ("options", key), f"'{name}' is of type {spec.field_type(name)}, not texts"
-
-
-# -------------------------------------------------------------------------------------- metrics
-
-
-def check_metrics(spec: TaskSpec) -> Found:
-    for i, metric in enumerate(spec.metrics):
-        key: Key = ("metrics", i)
-        if metric.name not in METRICS:
-            fit = [name for name, kinds in METRICS.items() if spec.modality in kinds]
-            hint = did_you_mean(metric.name, list(METRICS)) or f"; there are {', '.join(fit)}"
-            yield key, f"unknown metric '{metric.name}'{hint}"
-        elif spec.modality not in METRICS[metric.name]:
-            scored = _one_of(METRICS[metric.name])
-            yield key, f"metric '{metric.name}' scores {scored}, but the answer is {spec.modality}"
-        named: list[tuple[Key, str | None]] = [(("references",), metric.references), (("by",), metric.by)]
-        named += [(("fields", argument), field) for argument, field in metric.fields.items()]
-        if metric.jointly is not None:
-            named.append((("jointly", "key"), metric.jointly.key))
-            if i == 0:
-                yield (*key, "jointly"), "the first metric is the headline, and must be the task's own"
-            if metric.jointly.task == spec.task:
-                yield (*key, "jointly", "task"), "is this task itself"
-        for at, field in named:
-            if field is not None and field not in spec.fields:
-                yield (*key, *at), _not_a_field(spec, field)
-        if metric.label in [m.label for m in spec.metrics[:i]]:
-            yield key, f"metric '{metric.label}' stands here twice"
-
-
 RULES: tuple[Rule, ...] = (check_splits, check_fields, check_images, check_prompts, check_target)
-ANSWER_RULES: tuple[Rule, ...] = (check_options, check_metrics)
-"""Rules that ask what the answer is; a mistake at one of the keys below leaves that open."""
 UNKNOWN_ANSWER: tuple[Key, ...] = (("target",), ("target", "field"), ("target", "modality"))
+"""A mistake at one of these leaves open what the answer is, which ANSWER_RULES ask."""
 
 # ------------------------------------------------------------------------------------ rendering
 
@@ -342,7 +280,7 @@ def _check_golden(task: LoadedTask, index: int) -> Found:
     spec, golden, key = task.spec, task.spec.checks[index], ("checks", index)
     for name in golden.row:
         if name not in spec.fields:
-            yield (*key, "row", name), _not_a_field(spec, name)
+            yield (*key, "row", name), not_a_field(spec, name)
             return
     try:
         values = golden_values(spec, golden.row)

@@ -76,6 +76,9 @@ METRICS: dict[str, tuple[FieldType, ...]] = {
 }
 """Metric -> the modalities that it scores."""
 
+RANKING = frozenset({"mean_rank", "mrr", "recall_at_k", "retrieval", "visdial_ndcg"})
+"""Those that judge an order of the options."""
+
 DEFAULT_METRICS: dict[FieldType, tuple[str, ...]] = {
     "text": ("exact_match",),
     "label": ("accuracy",),
