@@ -13,7 +13,7 @@ from pathlib import Path
 import PIL.Image
 
 from unified.sources.toybox.source import ToyboxRows
-from unified.specs.schema import ToyboxSource
+from unified.specs.source_schema import ToyboxSource
 
 ROOT = Path(__file__).parent.parent / "assets" / "library"
 SCENES = ToyboxRows(ToyboxSource(type="toybox", kind="caption", image_size=80), "train")

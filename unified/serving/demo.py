@@ -12,7 +12,7 @@ from PIL import Image
 from unified.evaluation.report import write_report
 from unified.sources.toybox.source import ToyboxRows
 from unified.specs.paths import resource
-from unified.specs.schema import ToyboxSource
+from unified.specs.source_schema import ToyboxSource
 
 PROMPTS = [
     '"What is the depth map of the image ?" --image {image} --out {run}/depth.png',

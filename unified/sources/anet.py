@@ -9,7 +9,7 @@ from unified.errors import UserError
 from unified.sources.base import Row, RowSource
 from unified.sources.jsonrows import PackedRows, load_document
 from unified.sources.location import Place
-from unified.specs.schema import ActivityNetEntitiesSource
+from unified.specs.source_schema import ActivityNetEntitiesSource
 
 FRAMES = 10
 """Frames that the annotators saw of an event, each the middle of a tenth of it."""

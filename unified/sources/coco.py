@@ -14,7 +14,7 @@ from unified.sources.fields import input_paths
 from unified.sources.jsonrows import PackedRows, load_document
 from unified.sources.location import Place
 from unified.specs.example import BadRow
-from unified.specs.schema import CocoSource
+from unified.specs.source_schema import CocoSource
 from unified.values.types import Keypoints
 
 

@@ -15,7 +15,7 @@ from unified.errors import UserError
 from unified.sources.base import Row, RowSource
 from unified.sources.jsonrows import PackedRows
 from unified.sources.location import Place
-from unified.specs.schema import EntitiesSource
+from unified.specs.source_schema import EntitiesSource
 
 OPENING = "[/EN#"
 

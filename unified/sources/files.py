@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unified.sources.base import Row, RowSource
 from unified.sources.location import Place
-from unified.specs.schema import FilesSource
+from unified.specs.source_schema import FilesSource
 
 
 class FileRows(RowSource):

@@ -11,7 +11,7 @@ from unified.errors import UserError
 from unified.sources.arrow import ArrowRows, named_columns, quiet, without_decoding
 from unified.sources.base import Row, RowSource, RowStream
 from unified.sources.location import Place, hub_copy
-from unified.specs.schema import HfSource
+from unified.specs.source_schema import HfSource
 
 if TYPE_CHECKING:
     from datasets import IterableDataset

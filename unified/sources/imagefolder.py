@@ -8,7 +8,7 @@ from unified.errors import UserError
 from unified.sources.base import Row, RowSource
 from unified.sources.images import IMAGE_SUFFIXES
 from unified.sources.location import Place
-from unified.specs.schema import ImageFolderSource
+from unified.specs.source_schema import ImageFolderSource
 
 
 class ImageFolderRows(RowSource):

@@ -13,7 +13,7 @@ from unified.sources.base import Row, RowSource
 from unified.sources.paths import Missing, compile_path, parse_path
 from unified.sources.text import as_text
 from unified.specs.example import BadRow
-from unified.specs.schema import Join
+from unified.specs.source_schema import Join
 
 
 class Joined(RowSource):

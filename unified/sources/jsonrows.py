@@ -22,7 +22,7 @@ from unified.sources.base import Row, RowSource, concatenate
 from unified.sources.location import Place
 from unified.sources.records import is_columns, keyed, listed, no_rows, records_of, walk
 from unified.specs.example import BadRow
-from unified.specs.schema import JsonSource
+from unified.specs.source_schema import JsonSource
 
 COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unified.errors import UserError
 from unified.specs.example import BadRow
-from unified.specs.schema import HfSource, Source, SourceBase
+from unified.specs.source_schema import HfSource, Source, SourceBase
 
 if TYPE_CHECKING:
     from unified.specs.load import LoadedTask

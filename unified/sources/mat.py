@@ -18,7 +18,7 @@ from unified.sources.base import Row, RowSource
 from unified.sources.location import Place
 from unified.sources.records import Columns, Listed, listed, records_of
 from unified.specs.example import BadRow
-from unified.specs.schema import MatSource
+from unified.specs.source_schema import MatSource
 
 if TYPE_CHECKING:
     import h5py

@@ -12,7 +12,7 @@ from unified.sources.explode import Exploded
 from unified.sources.paths import ELEMENT_KEY, Missing, compile_path, parse_path
 from unified.sources.text import as_text
 from unified.specs.example import BadRow
-from unified.specs.schema import Mismatch
+from unified.specs.source_schema import Mismatch
 
 TRIES = 64
 """Other rows that are looked at for one that differs."""

@@ -14,7 +14,7 @@ from unified.sources.mismatch import Mismatched
 from unified.sources.paths import exploded_part
 from unified.sources.select import Numbered, Selected, SelectedStream, conditions
 from unified.sources.sidecar import WithFiles
-from unified.specs.schema import (
+from unified.specs.source_schema import (
     ActivityNetEntitiesSource,
     CocoSource,
     CsvSource,

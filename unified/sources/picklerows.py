@@ -12,7 +12,7 @@ from unified.sources.jsonrows import PackedRows
 from unified.sources.location import Place
 from unified.sources.records import Columns, Listed, is_columns, keyed, listed, no_rows, records_of, walk
 from unified.sources.unpickle import load_pickle
-from unified.specs.schema import PickleSource
+from unified.specs.source_schema import PickleSource
 
 
 def open_pickle(place: Place, spec: PickleSource, split: str) -> RowSource:

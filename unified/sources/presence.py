@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from unified.sources.hf import local_copy
 from unified.sources.location import MissingData, Place
-from unified.specs.schema import (
+from unified.specs.source_schema import (
     ActivityNetEntitiesSource,
     CocoSource,
     EntitiesSource,

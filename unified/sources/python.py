@@ -15,7 +15,7 @@ from unified.errors import UserError, did_you_mean
 from unified.sources.base import Row, RowSource, RowStream
 from unified.sources.location import Place
 from unified.specs.example import BadRow
-from unified.specs.schema import PythonSource
+from unified.specs.source_schema import PythonSource
 
 
 def open_python(place: Place, spec: PythonSource, split: str) -> RowSource | RowStream:

@@ -12,7 +12,7 @@ from unified.errors import UserError
 from unified.sources.base import Row, RowSource, RowStream
 from unified.sources.paths import Missing, compile_path, parse_path
 from unified.sources.text import as_text
-from unified.specs.schema import SourceBase, Values
+from unified.specs.source_schema import SourceBase, Values
 
 
 class Numbered(RowSource):

@@ -11,7 +11,7 @@ from unified.sources.base import Row, RowSource
 from unified.sources.jsonrows import PackedRows, load_document
 from unified.sources.location import Place
 from unified.specs.example import BadRow
-from unified.specs.schema import SwigSource
+from unified.specs.source_schema import SwigSource
 
 NOTHING = "nothing"
 """The noun of a role that the picture does not show ("" in the files)."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unified.errors import UserError
 from unified.sources.arrow import ArrowRows, load_local
 from unified.sources.base import RowSource, concatenate
 from unified.sources.location import Place
-from unified.specs.schema import CsvSource, ParquetSource
+from unified.specs.source_schema import CsvSource, ParquetSource
 
 
 def open_csv(place: Place, spec: CsvSource, split: str) -> RowSource:
@@ -23,7 +23,7 @@ def open_csv(place: Place, spec: CsvSource, split: str) -> RowSource:
 def _csv_file(place: Place, spec: CsvSource, path: Path, key: str) -> RowSource:
     from datasets import Features, Value
 
-    quoting = csv.QUOTE_MINIMAL if spec.quotes else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if spec.quotes else csv.QUOTE_NONE
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter=spec.delimiter, quoting=quoting)

@@ -20,7 +20,7 @@ from unified.sources.jsonrows import PackedRows, load_document
 from unified.sources.location import Place
 from unified.sources.records import walk
 from unified.specs.example import BadRow
-from unified.specs.schema import VisdialSource
+from unified.specs.source_schema import VisdialSource
 
 
 class _Texts:

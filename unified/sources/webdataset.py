@@ -13,7 +13,7 @@ import numpy as np
 from unified.errors import UserError
 from unified.sources.base import Row, RowStream
 from unified.sources.location import Place
-from unified.specs.schema import WebdatasetSource
+from unified.specs.source_schema import WebdatasetSource
 
 
 class WebdatasetRows(RowStream):

@@ -9,7 +9,7 @@ import pytest
 import toybox_solver as solver
 
 from unified.sources.toybox.source import ToyboxRows
-from unified.specs.schema import ToyboxSource
+from unified.specs.source_schema import ToyboxSource
 
 SPLITS = ("train", "validation", "held_out")
 ROWS = 120

@@ -17,7 +17,7 @@ from unified.sources.toybox.draws import Draws
 from unified.sources.toybox.rows import ROW_MAKERS
 from unified.sources.toybox.source import ToyboxRows
 from unified.sources.toybox.world import COLOURS, HELD_OUT, PAIRS, SHAPES
-from unified.specs.schema import ToyboxSource
+from unified.specs.source_schema import ToyboxSource
 
 KINDS = sorted(ROW_MAKERS)
 IMAGES = [k for k in KINDS if k not in ("paraphrase", "reading", "reading_answer", "text_entailment")]

@@ -9,7 +9,7 @@ from unified.sources.base import Row, RowSource
 from unified.sources.toybox.context import Context
 from unified.sources.toybox.draws import Draws
 from unified.sources.toybox.rows import ROW_MAKERS
-from unified.specs.schema import ToyboxSource
+from unified.specs.source_schema import ToyboxSource
 
 SIZES = (32, 256)
 ARGS = ("max_things",)
