@@ -1,50 +1,169 @@
 """Depth maps, in metres, over the pixels that were measured and that the model was shown. All are
-computed for each image, then averaged over images."""
+computed for each image, then averaged over images, as the evaluation code of BTS (Lee et al. 2019,
+utils/eval_with_pngs.py) and its followers does; `pooled: true` pools the pixels of all images.
+
+Options of all: `crop: eigen` keeps the middle of NYU's frame (rows 45 to 470, columns 41 to 600 of 480 x 640,
+scaled to other sizes), which most papers since Eigen et al. report; `min_depth` and `max_depth` (metres)
+leave out reference pixels not between them and clip predictions to them (NYU: 0.001 and 10)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from unified.errors import UserError
 from unified.evaluation.metrics.base import Score, mean_score, metric
 from unified.values.types import Depth
 
-_NEAREST = 1e-3
+NEAREST = 1e-3
 """Predictions are at least 1 mm, so that ratios exist."""
+EIGEN = (45 / 480, 471 / 480, 41 / 640, 601 / 640)
+"""Top, bottom, left, right of the crop, as shares of the frame."""
+
+Crop = Literal["none", "eigen"]
+Floats = npt.NDArray[np.float64]
 
 
-def _per_image(
+def _pixels(
+    prediction: Depth, reference: Depth, crop: Crop, min_depth: float, max_depth: float
+) -> tuple[Floats, Floats]:
+    """(predicted, true) metres of the pixels that count."""
+    if crop not in ("none", "eigen"):
+        raise UserError(f"metric argument crop: there is no crop '{crop}'; there are: none, eigen")
+    if not 0 < min_depth < max_depth:
+        raise UserError(f"metric arguments min_depth, max_depth: not 0 < {min_depth} < {max_depth}")
+    if prediction.metres.shape != reference.metres.shape:
+        raise TypeError(f"depth of {prediction.metres.shape} pixels against {reference.metres.shape}")
+    true = reference.metres
+    known = np.isfinite(true) & (true > min_depth) & (true < max_depth)
+    for valid in (reference.valid, prediction.valid):
+        known &= True if valid is None else valid
+    if crop == "eigen":
+        height, width = true.shape
+        top, bottom, left, right = EIGEN
+        rows, columns = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+        known &= ((rows > top) & (rows < bottom))[:, None] & (columns > left) & (columns < right)
+    got = np.where(np.isnan(prediction.metres[known]), min_depth, prediction.metres[known])
+    return np.clip(got, min_depth, max_depth), true[known]
+
+
+def _score(
     predictions: Sequence[Depth],
     references: Sequence[Depth],
-    error: Callable[[np.ndarray, np.ndarray], float],
+    error: Callable[[Floats, Floats], float],
+    parts: dict[str, Callable[[Floats, Floats], float]] | None = None,
+    *,
+    crop: Crop,
+    min_depth: float,
+    max_depth: float,
+    pooled: bool,
 ) -> Score:
-    scores = []
-    for prediction, reference in zip(predictions, references, strict=True):
-        known = np.isfinite(reference.metres) & (reference.metres > 0)
-        for valid in (reference.valid, prediction.valid):
-            known &= True if valid is None else valid
-        got, want = np.maximum(prediction.metres[known], _NEAREST), reference.metres[known]
-        scores.append(error(got, want) if known.any() else math.nan)
-    return mean_score(scores)
+    pairs = [_pixels(p, r, crop, min_depth, max_depth) for p, r in zip(predictions, references, strict=True)]
+    each = {
+        name: [f(p, r) if len(r) else math.nan for p, r in pairs]
+        for name, f in {"": error, **(parts or {})}.items()
+    }
+    note = "" if crop == "none" else f"crop: {crop}"
+    if pooled:
+        got, want = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        values = {
+            name: f(got, want) if len(want) else math.nan for name, f in {"": error, **(parts or {})}.items()
+        }
+        note = f"{note}; all pixels pooled" if note else "all pixels pooled"
+        return Score(values.pop(""), tuple(each[""]), note, values)
+    return mean_score(each.pop(""), note, {name: mean_score(scores).value for name, scores in each.items()})
 
 
 @metric("depth_rmse", unit="m", higher_is_better=False)
-def depth_rmse(predictions: Sequence[Depth], references: Sequence[Depth]) -> Score:
+def depth_rmse(
+    predictions: Sequence[Depth],
+    references: Sequence[Depth],
+    crop: Crop = "none",
+    min_depth: float = NEAREST,
+    max_depth: float = math.inf,
+    pooled: bool = False,
+) -> Score:
     """Root of the mean squared error in metres (Eigen et al. 2014)."""
-    return _per_image(predictions, references, lambda p, r: float(np.sqrt(np.mean((p - r) ** 2))))
+    return _score(
+        predictions,
+        references,
+        lambda p, r: float(np.sqrt(np.mean((p - r) ** 2))),
+        crop=crop,
+        min_depth=min_depth,
+        max_depth=max_depth,
+        pooled=pooled,
+    )
 
 
 @metric("depth_absrel", unit="", higher_is_better=False)
-def depth_absrel(predictions: Sequence[Depth], references: Sequence[Depth]) -> Score:
+def depth_absrel(
+    predictions: Sequence[Depth],
+    references: Sequence[Depth],
+    crop: Crop = "none",
+    min_depth: float = NEAREST,
+    max_depth: float = math.inf,
+    pooled: bool = False,
+) -> Score:
     """Mean of |prediction - reference| / reference (Eigen et al. 2014)."""
-    return _per_image(predictions, references, lambda p, r: float(np.mean(np.abs(p - r) / r)))
+    return _score(
+        predictions,
+        references,
+        lambda p, r: float(np.mean(np.abs(p - r) / r)),
+        crop=crop,
+        min_depth=min_depth,
+        max_depth=max_depth,
+        pooled=pooled,
+    )
+
+
+@metric("depth_log10", unit="", higher_is_better=False)
+def depth_log10(
+    predictions: Sequence[Depth],
+    references: Sequence[Depth],
+    crop: Crop = "none",
+    min_depth: float = NEAREST,
+    max_depth: float = math.inf,
+    pooled: bool = False,
+) -> Score:
+    """Mean of |log10 prediction - log10 reference| (Saxena et al. 2009)."""
+    return _score(
+        predictions,
+        references,
+        lambda p, r: float(np.mean(np.abs(np.log10(p) - np.log10(r)))),
+        crop=crop,
+        min_depth=min_depth,
+        max_depth=max_depth,
+        pooled=pooled,
+    )
+
+
+def _within(threshold: float) -> Callable[[Floats, Floats], float]:
+    return lambda p, r: float(np.mean(np.maximum(p / r, r / p) < threshold))
 
 
 @metric("depth_delta1", unit="%")
-def depth_delta1(predictions: Sequence[Depth], references: Sequence[Depth], threshold: float = 1.25) -> Score:
-    """Share of pixels with max(prediction / reference, reference / prediction) < 1.25 (Eigen et al. 2014)."""
-    return _per_image(
-        predictions, references, lambda p, r: float(np.mean(np.maximum(p / r, r / p) < threshold))
+def depth_delta1(
+    predictions: Sequence[Depth],
+    references: Sequence[Depth],
+    threshold: float = 1.25,
+    crop: Crop = "none",
+    min_depth: float = NEAREST,
+    max_depth: float = math.inf,
+    pooled: bool = False,
+) -> Score:
+    """Share of pixels with max(prediction / reference, reference / prediction) < 1.25 (Eigen et al. 2014);
+    the parts are those below 1.25^2 and 1.25^3."""
+    return _score(
+        predictions,
+        references,
+        _within(threshold),
+        {"delta2": _within(threshold**2), "delta3": _within(threshold**3)},
+        crop=crop,
+        min_depth=min_depth,
+        max_depth=max_depth,
+        pooled=pooled,
     )
