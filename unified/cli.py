@@ -128,6 +128,10 @@ def tasks_check(args: argparse.Namespace) -> int:
     from unified.specs.load import list_tasks
 
     report = check_tasks(args.paths or list_tasks())
+    if args.data:
+        from unified.evaluation.check_data import tell_data
+
+        return tell_data(report, args.tokenizers)
     print(report)
     return 2 if report.problems else 0
 
@@ -352,11 +356,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("name", help="task name or path of a YAML file")
     p = _command(tasks, "check", tasks_check, "lint specs, render their prompts, run their checks")
     p.add_argument("paths", nargs="*", help="YAML files, folders or task names (default: all shipped)")
+    p.add_argument("--data", action="store_true", help="also read some rows of the data that is here")
+    p.add_argument("--tokenizers", default="toy", help="set that answers are taken through (default: toy)")
     p = _command(tasks, "new", tasks_new, "start a task from a shipped one")
     p.add_argument("name", help="of the new task: a-z, 0-9 and _ / . -")
-    p.add_argument(
-        "--like", required=True, help="shipped task, or a part of its name: vqa, refer, depth, ..."
-    )
+    p.add_argument("--like", required=True, help="shipped task, or a part of its name: vqa, depth, ...")
     p.add_argument("--data", help="CSV, TSV, JSON or JSON lines file: its columns become the fields")
     p.add_argument("--out", help="file to write, never over another one (default: NAME.yaml)")
     _command(tasks, "schema", tasks_schema, "JSON schema of a task spec, for editors")
@@ -366,9 +370,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("name", help="mixture name or path of a YAML file")
 
     tokenizers = _group(commands, "tokenizers", "train the tokenizers of a set")
-    p = _command(
-        tokenizers, "train-text", train_text, "sentencepiece on the prompts and targets of a mixture"
-    )
+    p = _command(tokenizers, "train-text", train_text, "sentencepiece on prompts and targets of a mixture")
     p.add_argument("mixture", help="mixture name or path of a YAML file")
     p.add_argument("--out", required=True, help="folder of the tokenizer set; text.model is written there")
     p.add_argument("--vocab-size", type=_count, default=2048, help="pieces (default: %(default)s)")

@@ -128,15 +128,16 @@ class Place:
         return frozenset(word.strip() for path in paths for word in _WORD.findall(path))
 
 
-def where_from(task: LoadedTask, root: Path) -> str:
+def where_from(task: LoadedTask, root: Path | str) -> str:
     """Which files go where, and where they are officially found; nothing where the spec does not say."""
     spec = task.spec
     if not spec.download and spec.homepage is None:
         return ""
     lines = [f"'{task.name}' needs these below {root}:"] if spec.download else []
-    lines += [f"  {path}  <-  {origin}" for path, origin in spec.download.items()]
     if isinstance(spec.source, HfSource):
-        lines += [f"  or a copy of the hub's {spec.source.path} in {hub_copy(spec.source.path)}"]
+        copy = hub_copy(spec.source.path)
+        lines = [f"'{task.name}' is loaded from the hub when it is used, or from a copy in {copy}:"]
+    lines += [f"  {path}  <-  {origin}" for path, origin in spec.download.items()]
     if spec.homepage is not None:
         lines.append(f"{'officially' if lines else 'the data is officially'} found at {spec.homepage}")
     return "\n".join(lines)
