@@ -89,6 +89,8 @@ def read_cases(
             out.skipped.append((key, str(bad)))
     if not out.examples:
         what = f"; the first: {out.skipped[0][0]}: {out.skipped[0][1]}" if out.skipped else ""
+        if task.spec.submission is not None and not unanswered:
+            what += "; where the answers are hidden, `--submission FOLDER` writes the file for the server"
         raise UserError(f"{task.path}: no row of split '{split}' can be used{what}")
     if task.spec.options is not None and task.spec.options.pool is not None:
         _pool(out, task.spec.options.pool)

@@ -90,7 +90,7 @@ METRICS: dict[str, tuple[FieldType, ...]] = {
 }
 """Metric -> the modalities that it scores."""
 
-RANKING = frozenset({"mean_rank", "mrr", "recall_at_k", "retrieval", "visdial_ndcg"})
+RANKING = frozenset({"mean_rank", "mrr", "recall_at_k", "retrieval", "visdial_ndcg", "visualcomet_acc50"})
 """Those that judge an order of the options."""
 
 DEFAULT_METRICS: dict[FieldType, tuple[str, ...]] = {
@@ -130,6 +130,7 @@ FORMATS: dict[FieldType, tuple[str, ...]] = {
 FIELD_KEYS: dict[str, tuple[FieldType, ...]] = {
     "unit_scale": ("depth", "number", *LOCATIONS),
     "axes": ("normals",),
+    "at": ("image",),
     "names": ("text", "texts", "label", "boxes", "points", "keypoints", "segmentation"),
     "map": ("text", "texts", "label", "number", "boxes", "points", "segmentation"),
     "labels": ("boxes", "points", "segmentation"),
