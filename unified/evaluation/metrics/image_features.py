@@ -80,18 +80,16 @@ def _pictures(images: Sequence[Image]) -> list[Any]:
 
 def frechet_distance(a: Floats, b: Floats) -> float:
     """|mean a - mean b|^2 + tr(A + B - 2 (A B)^(1/2)) of the Gaussians of two sets of features (n, d), (m,
-    d); covariances with n - 1 (Heusel et al. 2017). Where A B is all but singular, 1e-6 is added to the
-    diagonals, as mseitzer/pytorch-fid fid_score.py does."""
-    from scipy.linalg import sqrtm
-
-    means = a.mean(axis=0), b.mean(axis=0)
-    covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
-    root = np.atleast_2d(sqrtm(covariances[0] @ covariances[1]))
-    if not np.isfinite(root).all():
-        offset = np.eye(len(root)) * 1e-6
-        root = np.atleast_2d(sqrtm((covariances[0] + offset) @ (covariances[1] + offset)))
-    traces = sum(float(np.trace(c)) for c in covariances)
-    return float(np.sum((means[0] - means[1]) ** 2)) + traces - 2 * float(np.trace(root).real)
+    d); covariances with n - 1 (Heusel et al. 2017; mseitzer/pytorch-fid fid_score.py). The last trace is
+    the sum of the roots of the eigenvalues of A^(1/2) B A^(1/2), which exist for singular covariances
+    too."""
+    difference = float(np.sum((a.mean(axis=0) - b.mean(axis=0)) ** 2))
+    first, second = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
+    values, vectors = np.linalg.eigh(first)
+    root = vectors * np.sqrt(np.clip(values, 0, None))
+    shared = np.linalg.eigvalsh(root.T @ second @ root)
+    traces = float(np.trace(first) + np.trace(second))
+    return difference + traces - 2 * float(np.sqrt(np.clip(shared, 0, None)).sum())
 
 
 def inception_score(probabilities: Floats, splits: int = 10) -> tuple[float, float]:

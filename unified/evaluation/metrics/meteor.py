@@ -1,7 +1,9 @@
-"""METEOR and SPICE, which are Java programs that pycocoevalcap brings along."""
+"""METEOR and SPICE, which are Java programs that pycocoevalcap brings along. Where they cannot run, the
+score is nan and its note says why."""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +21,13 @@ _OPENED = ("java.base/java.lang", "java.base/java.util", "java.base/java.math", 
 """What SPICE's cache reflects on; Java 16 and later keep it shut unless told."""
 
 
-def _need_java(name: str) -> None:
-    if not has_java():
-        raise UserError(
-            f"metric {name} runs a Java program, and there is no `java` on the path: install a Java runtime, "
-            "or take cider, bleu and rouge, which do without"
-        )
+def _absent(reason: str) -> Score:
+    """The score of a metric whose program cannot run here: none, and why. It is no error, so that a task
+    may name such a metric beside others and be scored on every machine."""
+    return Score(math.nan, None, f"not computed: {reason}")
+
+
+NO_JAVA = "it runs a Java program, and there is no `java` on the path"
 
 
 class _Meteor:
@@ -81,7 +84,8 @@ def meteor(
     """METEOR 1.5 (Denkowski and Lavie 2014) with the options of pycocoevalcap (-l en -norm): alignments of
     words, stems, synonyms and paraphrases with the best reference; the value is the score of the set's
     summed statistics, not the mean of the examples' scores. Needs Java."""
-    _need_java("meteor")
+    if not has_java():
+        return _absent(NO_JAVA)
     got, want, note = tokenise(predictions, references, tokenizer)
     with _meteor("-l", "en", "-norm") as program:
         value, each = program.scores([got[i][0] for i in got], [want[i] for i in got])
@@ -94,7 +98,8 @@ def vist_meteor(predictions: Sequence[Value], references: Sequence[Value]) -> Sc
     EvalVISTSharedTask.java): METEOR 1.5 with the parameters of its task `hter` and no normalisation, of
     each story against each reference of its photo sequence; the largest, averaged over sequences. Texts are
     taken as they are: the official ones come tokenised and in lower case. Needs Java."""
-    _need_java("vist_meteor")
+    if not has_java():
+        return _absent(NO_JAVA)
     texts = [strings(p)[0] for p in predictions]
     said = [strings(r) for r in references]
     with _meteor("-l", "en", "-t", "hter") as program:
@@ -112,14 +117,14 @@ def spice(
     """SPICE (Anderson et al. 2016) as pycocoevalcap computes it: F-score of the objects, attributes and
     relations of scene graphs, averaged over examples; the F-scores of those kinds are parts. Needs Java,
     and the models of Stanford CoreNLP 3.6.0, which pycocoevalcap does not bring along."""
-    _need_java("spice")
+    if not has_java():
+        return _absent(NO_JAVA)
     from pycocoevalcap.spice import spice as program
 
     if not (Path(program.__file__).parent / "lib" / SPICE_MODELS).exists():
-        raise UserError(
-            "metric spice needs the models of Stanford CoreNLP 3.6.0 (400 MB), which are not there: "
-            "`python -m pycocoevalcap.spice.get_stanford_models` fetches them from nlp.stanford.edu; or "
-            "leave spice out of the task's metrics"
+        return _absent(
+            "the models of Stanford CoreNLP 3.6.0 (400 MB) are not there; "
+            "`python -m pycocoevalcap.spice.get_stanford_models` fetches them"
         )
     got, want, note = tokenise(predictions, references, tokenizer)
     with _environment(JAVA_TOOL_OPTIONS=" ".join(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENED)):
