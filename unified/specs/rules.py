@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from unified.specs.preprocess import OPS, HideRegion, OfType, Op
 from unified.specs.problems import Problem
 from unified.specs.prompts import Template, TemplateError, template
 from unified.specs.schema import FieldType, TaskSpec
+from unified.specs.source_rules import check_source
 from unified.specs.specimen import GoldenError, golden_text, golden_values, specimen
 from unified.specs.structure import validate
 from unified.specs.task import LoadedTask
@@ -42,26 +42,6 @@ def check(task: LoadedTask, document: Document, *, sound: bool) -> list[Problem]
     if sound and not problems:
         problems = [document.problem(key, message) for key, message in _check_rendering(task)]
     return problems
-
-
-# --------------------------------------------------------------------------------------- source
-
-SPLIT_WORDS = {"val": "validation", "valid": "validation", "dev": "validation", "eval": "validation"}
-
-
-def check_splits(spec: TaskSpec) -> Found:
-    if spec.source is None:
-        if "source" in spec.model_fields_set:
-            yield ("source",), "is empty; leave the key out of a task that is there to be prompted only"
-        return
-    splits: dict[str, Any] = spec.source.splits
-    if not splits:
-        yield ("source", "splits"), "needs at least one split, e.g. `train: rows.jsonl`"
-    for name in splits:
-        near = did_you_mean(name, ["train", "validation"]).split("'")[1:2]
-        meant = SPLIT_WORDS.get(name) or (near[0] if near and not name.startswith(near[0]) else None)
-        if meant and meant != name:
-            yield ("source", "splits", name), f"unknown split '{name}' (did you mean '{meant}'?)"
 
 
 # --------------------------------------------------------------------------------------- fields
@@ -253,7 +233,7 @@ def _check_template_target(spec: TaskSpec, text: str) -> Found:
             yield ("target", "modality"), f"the template has no {modality} to be read back"
 
 
-RULES: tuple[Rule, ...] = (check_splits, check_fields, check_images, check_prompts, check_target)
+RULES: tuple[Rule, ...] = (check_source, check_fields, check_images, check_prompts, check_target)
 UNKNOWN_ANSWER: tuple[Key, ...] = (("target",), ("target", "field"), ("target", "modality"))
 """A mistake at one of these leaves open what the answer is, which ANSWER_RULES ask."""
 
