@@ -114,6 +114,18 @@ def tasks_list(args: argparse.Namespace) -> int:
     return 2 if found.broken else 0
 
 
+def tasks_docs(args: argparse.Namespace) -> int:
+    from unified.evaluation.task_docs import task_docs
+    from unified.specs.catalogue import read_catalogue
+    from unified.specs.load import list_tasks
+
+    found = read_catalogue(list_tasks())
+    if found.broken:
+        raise UserError("\n".join(str(problem) for _, problem in found.broken))
+    print(task_docs(found), end="")
+    return 0
+
+
 def tasks_show(args: argparse.Namespace) -> int:
     from unified.specs.load import load_task, to_yaml
 
@@ -352,6 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     tasks = _group(commands, "tasks", "list, show, check and start task specs")
     p = _command(tasks, "list", tasks_list, "all shipped tasks, and which have their data here")
     p.add_argument("--tag", help="only tasks with this tag")
+    _command(tasks, "docs", tasks_docs, "the page of all shipped tasks, in markdown")
     p = _command(tasks, "show", tasks_show, "one task with its includes merged")
     p.add_argument("name", help="task name or path of a YAML file")
     p = _command(tasks, "check", tasks_check, "lint specs, render their prompts, run their checks")

@@ -1,6 +1,7 @@
 """Bad input on the command line: one clear message, exit code 2, nothing lost. Here the commands without a
 model; those with one and training have files of their own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_check_names_every_file(here, capsys):
         ),
         (
             "tasks lst",
-            "unknown action 'lst' (did you mean 'list'?); there are list, show, check, new, schema",
+            "unknown action 'lst' (did you mean 'list'?); there are list, docs, show, check, new, schema",
         ),
         ("tasks show", "the following arguments are required: name"),
         ("tasks new x", "the following arguments are required: --like"),
@@ -231,7 +232,7 @@ def test_tasks_list_shows_every_task_by_family(said):
     refer = next(line for line in tasks if line.split()[0] == "toybox_refer")
     assert refer.split() == ["toybox_refer", "image+text", "->", "boxes", "box_accuracy", "built", "in"]
     tagged = [line.split()[0] for line in said("tasks", "list", "--tag", "unified_io").splitlines()[2:]]
-    assert len(tagged) == 32 and all(name.startswith("unified_io_") for name in tagged)
+    assert len(tagged) == 29 and all(name.startswith("unified_io_") for name in tagged)
 
 
 def test_tasks_new_is_checked_and_evaluated(run, said, here):
@@ -243,6 +244,23 @@ def test_tasks_new_is_checked_and_evaluated(run, said, here):
         file.write("\nimages/corrupt.jpg,how many ?,one\n")
     out = said("eval", run, "--tasks", "count.yaml", "--split", "train", "--out", "x")
     assert "3 rows and 1 that cannot be used" in out
+
+
+def test_eval_writes_a_submission(run, said, refused, here):
+    text = (here / "rows_task.yaml").read_text()
+    (here / "rows_task.yaml").write_text(
+        text + 'submission: {file: "mine_{split}.json", row: {a: $answer}}\n'
+    )
+    out = said("eval", run, "--tasks", "rows_task.yaml", "--split", "train", "--submission", "sub")
+    assert "rows_task: wrote sub/mine_train.json" in out
+    rows = json.loads((here / "sub/mine_train.json").read_text())
+    assert rows and all(row.keys() == {"a"} for row in rows)
+    message = refused("eval", run, "--tasks", "toybox_vqa_count", "--limit", "2", "--submission", "sub")
+    assert "--submission: none of these tasks states a `submission`: toybox_vqa_count" in message
+
+
+def test_tasks_docs_is_the_page(said):
+    assert said("tasks", "docs") == (ROOT / "docs/tasks.md").read_text()
 
 
 def test_a_spec_that_cannot_be_read_stays_in_the_listing(here, monkeypatch, capsys):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from unified.sources.hf import local_copy
 from unified.sources.location import MissingData, Place
+from unified.sources.open import ANY_SPLIT
+from unified.specs.source_rules import ANY_SPLIT
 from unified.specs.source_schema import (
     ActivityNetEntitiesSource,
     CocoSource,
@@ -21,8 +23,6 @@ from unified.specs.source_schema import (
 
 if TYPE_CHECKING:
     from unified.specs.load import LoadedTask
-
-ANY_SPLIT = "*"
 
 
 class Presence(NamedTuple):
