@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from unified.sources.hf import local_copy
 from unified.sources.location import MissingData, Place
-from unified.sources.open import ANY_SPLIT
 from unified.specs.source_rules import ANY_SPLIT
 from unified.specs.source_schema import (
     ActivityNetEntitiesSource,
