@@ -82,8 +82,7 @@ def test_vist_takes_the_best_reference_of_each_story():
 
 
 def test_programs_without_java_say_so(monkeypatch):
-    for module in ("captions", "meteor", "inferences"):
-        monkeypatch.setattr(f"unified.evaluation.metrics.{module}.has_java", lambda: False)
+    monkeypatch.setattr("unified.evaluation.metrics.captions.has_java", lambda: False)
     for name in ("meteor", "vist_meteor", "spice"):
         score = run(name, GOT, WANT)
         assert math.isnan(score.value) and "not computed" in score.note and "no `java`" in score.note
@@ -112,25 +111,25 @@ def test_spice_reads_what_the_program_answers(monkeypatch, tmp_path):
             return 0.3, each
 
     monkeypatch.setattr(program, "Spice", Spice)
-    monkeypatch.setattr("unified.evaluation.metrics.meteor.has_java", lambda: True)
+    monkeypatch.setattr("unified.evaluation.metrics.captions.has_java", lambda: True)
     monkeypatch.setattr("unified.evaluation.metrics.meteor.SPICE_MODELS", "../spice.py")
     score = run("spice", GOT[:2], WANT[:2], tokenizer="plain")
     assert (score.value, score.per_example) == (0.3, (0.5, 0.1))
     assert dict(score.parts) == pytest.approx({"Object": 0.5, "Attribute": 0.4, "Relation": 0.1})
 
 
-def test_unknown_tokenizer():
+def test_bad_arguments():
     with pytest.raises(UserError, match="'moses' is none; there are: auto, ptb, plain"):
         run("cider", GOT, WANT, tokenizer="moses")
+    with pytest.raises(UserError, match="n is a whole number above 0, not 0"):
+        run("bleu", GOT, WANT, n=0)
 
 
 # ---------------------------------------------------------------------------------- VisualCOMET
 
 
 def test_visualcomet_scores_each_generated_sentence(monkeypatch):
-    monkeypatch.setattr(
-        "unified.evaluation.metrics.inferences.has_java", lambda: False
-    )  # METEOR takes seconds
+    monkeypatch.setattr("unified.evaluation.metrics.captions.has_java", lambda: False)  # METEOR takes seconds
     got = [Texts(("greet <|det2|>", "ask 3 to dance")), Text("leave"), Text("eat")]
     want = [Texts(("greet 2", "wave")), Texts(()), Texts(("eat a cake", "eat dinner"))]
     score = run("visualcomet", got, want, tokenizer="plain")

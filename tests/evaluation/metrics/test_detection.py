@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from unified.errors import UserError
 from unified.evaluation.metrics import get_metric
 from unified.values.types import Boxes, Keypoints, Texts
 
@@ -316,3 +317,19 @@ def test_lvis_is_federated():
     # only the best detection of an image is kept
     assert run("lvis_ap", got, want, max_boxes=1).value == 0.0
     assert math.isnan(run("lvis_ap", [boxes([])], [boxes([])]).value)
+
+
+def test_bad_arguments_of_detection():
+    want = [boxes([[0, 0, 50, 50]], ("cat",))]
+    with pytest.raises(UserError, match="iou is above 0 and at most 1, not 50"):
+        run("coco_ap", want, want, iou=50)
+    for name in ("coco_ap", "lvis_ap"):
+        with pytest.raises(UserError, match="max_boxes is a whole number above 0"):
+            run(name, want, want, max_boxes=0)
+    with pytest.raises(TypeError, match="areas that are no numbers"):
+        run("coco_ap", want, want, areas=[Texts(("large",))])
+    with pytest.raises(TypeError, match="r, c or f for each of 1 boxes"):
+        run("lvis_ap", want, want, frequency=[("often",)])
+    with pytest.raises(TypeError, match="2 boxes for 1 reference figures"):
+        figure = [Keypoints(np.ones((1, 17, 2)), np.ones((1, 17), np.int64), JOINTS)]
+        run("keypoint_ap", figure, figure, boxes=[boxes([[0, 0, 1, 1], [0, 0, 2, 2]])])

@@ -116,6 +116,8 @@ def bleu(
     not average to it."""
     from pycocoevalcap.bleu.bleu import Bleu
 
+    if not isinstance(n, int) or n < 1:
+        raise UserError(f"metric bleu: n is a whole number above 0, not {n}")
     got, want, note = tokenise(predictions, references, tokenizer)
     value, each = compute(Bleu(n), got, want)
     parts = {f"BLEU-{k}": float(value[k - 1]) for k in range(1, n)}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unified.errors import UserError
 from unified.evaluation.metrics.base import Score, metric
 from unified.evaluation.metrics.points import sigmas
 from unified.values.types import Boxes, Keypoints, Number, Texts
@@ -32,11 +33,19 @@ def _floats(value: Any, n: int, what: str) -> Floats:
     if isinstance(value, Number):
         value = [value.value]
     if isinstance(value, Texts):
-        value = [float(item) for item in value.items]
-    array = np.asarray(value, np.float64).reshape(-1)
+        value = value.items
+    try:
+        array = np.asarray(value, np.float64).reshape(-1)
+    except ValueError as error:
+        raise TypeError(f"{what} that are no numbers: {error}") from error
     if len(array) != n:
         raise TypeError(f"{len(array)} {what} for {n} references")
     return array
+
+
+def _check_most(number: int, name: str, argument: str) -> None:
+    if not isinstance(number, int) or number < 1:
+        raise UserError(f"metric {name}: {argument} is a whole number above 0, not {number}")
 
 
 def _box_rows(boxes: Boxes) -> list[Row]:
@@ -152,6 +161,9 @@ def coco_ap(
     without them, the boxes'). `crowd`: labelled regions of crowds (`iscrowd: 1`), in which detections that
     match nothing else count neither way.
     """
+    _check_most(max_boxes, "coco_ap", "max_boxes")
+    if iou is not None and not 0 < iou <= 1:
+        raise UserError(f"metric coco_ap: iou is above 0 and at most 1, not {iou}")
     truth = _truth(references, areas, crowd)
     if not any(truth):
         return Score(math.nan, None, "no reference boxes")
@@ -220,6 +232,7 @@ def keypoint_ap(
     nor do those near `crowd` regions. Joints that the prediction calls absent count like others. Figures
     without `scores` all score 1, in the order given.
     """
+    _check_most(max_figures, "keypoint_ap", "max_figures")
     joints = next((r.names for r in references if len(r)), None)
     if joints is None:
         return Score(math.nan, None, "no reference figures")
@@ -276,6 +289,7 @@ def lvis_ap(
     parts APr, APc, APf. `areas`: of the reference boxes (LVIS's are the masks'). Further parts: AP50, AP75,
     APs, APm, APl, AR300, ARs, ARm, ARl. Matching and interpolation are pycocotools'.
     """
+    _check_most(max_boxes, "lvis_ap", "max_boxes")
     truth = _truth(references, areas, None)
     if not any(truth):
         return Score(math.nan, None, "no reference boxes")
@@ -297,11 +311,12 @@ def lvis_ap(
     parts = {"AP50": _precision(run, iou=0.5), "AP75": _precision(run, iou=0.75)}
     parts |= {f"AP{size}": _precision(run, area=size) for size in "sml"}
     if frequency is not None:
-        of_class = {
-            name: letter
-            for r, letters in zip(references, frequency, strict=True)
-            for name, letter in zip(_names(r), _items(letters), strict=True)
-        }
+        of_class: dict[str, str] = {}
+        for reference, letters in zip(references, frequency, strict=True):
+            named, given = _names(reference), _items(letters)
+            if len(named) != len(given) or not {*given} <= {*"rcf"}:
+                raise TypeError(f"frequency is r, c or f for each of {len(named)} boxes, not {list(given)}")
+            of_class |= zip(named, given, strict=True)
         order = sorted(run.class_ids, key=run.class_ids.__getitem__)
         for letter in "rcf":
             chosen = [i for i, name in enumerate(order) if of_class.get(name) == letter]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from unified.evaluation.metrics import captions
 from unified.evaluation.metrics.base import Score, mean_score, metric, relevance, strings
-from unified.evaluation.metrics.captions import TokenizerName, bleu, cider, has_java
+from unified.evaluation.metrics.captions import TokenizerName, bleu, cider
 from unified.evaluation.metrics.meteor import meteor
 from unified.values.types import Text, Texts, Value
 
@@ -35,13 +36,13 @@ def visualcomet(
         return Score(np.nan, (np.nan,) * len(predictions), "no example has references")
     score = cider(texts, wanted, tokenizer)
     parts = {"BLEU-2": bleu(texts, wanted, 2, tokenizer).value}
-    if has_java():
+    if captions.has_java():
         parts["METEOR"] = meteor(texts, wanted, tokenizer).value
     assert score.per_example is not None
     each: list[list[float]] = [[] for _ in predictions]
     for i, one in zip(owner, score.per_example, strict=True):
         each[i].append(one)
-    note = score.note if has_java() else f"{score.note}; METEOR left out (no Java)"
+    note = score.note if captions.has_java() else f"{score.note}; METEOR left out (no Java)"
     return Score(score.value, tuple(float(np.mean(e)) if e else np.nan for e in each), note, parts)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO
 
 from unified.errors import UserError
+from unified.evaluation.metrics import captions
 from unified.evaluation.metrics.base import Score, mean_score, metric, strings
-from unified.evaluation.metrics.captions import TokenizerName, compute, has_java, tokenise
+from unified.evaluation.metrics.captions import TokenizerName, compute, tokenise
 from unified.values.types import Value
 
 SPICE_MODELS = "stanford-corenlp-3.6.0-models.jar"
@@ -84,7 +85,7 @@ def meteor(
     """METEOR 1.5 (Denkowski and Lavie 2014) with the options of pycocoevalcap (-l en -norm): alignments of
     words, stems, synonyms and paraphrases with the best reference; the value is the score of the set's
     summed statistics, not the mean of the examples' scores. Needs Java."""
-    if not has_java():
+    if not captions.has_java():
         return _absent(NO_JAVA)
     got, want, note = tokenise(predictions, references, tokenizer)
     with _meteor("-l", "en", "-norm") as program:
@@ -98,7 +99,7 @@ def vist_meteor(predictions: Sequence[Value], references: Sequence[Value]) -> Sc
     EvalVISTSharedTask.java): METEOR 1.5 with the parameters of its task `hter` and no normalisation, of
     each story against each reference of its photo sequence; the largest, averaged over sequences. Texts are
     taken as they are: the official ones come tokenised and in lower case. Needs Java."""
-    if not has_java():
+    if not captions.has_java():
         return _absent(NO_JAVA)
     texts = [strings(p)[0] for p in predictions]
     said = [strings(r) for r in references]
@@ -117,7 +118,7 @@ def spice(
     """SPICE (Anderson et al. 2016) as pycocoevalcap computes it: F-score of the objects, attributes and
     relations of scene graphs, averaged over examples; the F-scores of those kinds are parts. Needs Java,
     and the models of Stanford CoreNLP 3.6.0, which pycocoevalcap does not bring along."""
-    if not has_java():
+    if not captions.has_java():
         return _absent(NO_JAVA)
     from pycocoevalcap.spice import spice as program
 
