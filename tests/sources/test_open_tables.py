@@ -292,3 +292,49 @@ def test_bad_images_of_a_table_are_bad_rows(tmp_path: Path) -> None:
     with pytest.raises(BadRow, match="field 'image': unreadable image"):
         read(0)
     assert read(1)["image"].pixels.shape == (2, 3, 3)
+
+
+# ------------------------------------------------------------------ files as data sets are released
+
+
+def test_columns_of_a_file_without_header(tmp_path: Path) -> None:
+    """Places365: `path number` a line."""
+    rows = open_csv(tmp_path, "a/1.jpg 0\na/2.jpg 12\n", columns=["a", "label"], delimiter=" ")
+    assert [rows[i] for i in range(2)] == [{"a": "a/1.jpg", "label": "0"}, {"a": "a/2.jpg", "label": "12"}]
+    with pytest.raises(UserError, match="has 1 column names but its first row has 2 cells"):
+        open_csv(tmp_path, "a/1.jpg 0\n", columns=["a"], delimiter=" ")
+    with pytest.raises(UserError, match="holds no rows$"):
+        open_csv(tmp_path, "", columns=["a"])
+    assert open_csv(tmp_path, "7\n", columns=["a"])[0] == {"a": "7"}
+
+
+def test_quotes_that_are_plain_text(tmp_path: Path) -> None:
+    """MRPC: quotes in a TSV belong to the sentence, and need not be closed."""
+    text = 'a\t#1 String\n1\t"He said so\n0\tyes "now" .\n'
+    rows = open_csv(tmp_path, text, delimiter="\t", quotes=False)
+    assert [rows[i]["#1 String"] for i in range(len(rows))] == ['"He said so', 'yes "now" .']
+
+
+def test_copy_of_a_hub_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNIFIED_DATA", str(tmp_path / "data"))
+    copy = tmp_path / "data" / "hub" / "some-lab" / "Set"
+
+    def rows(text: str, **source: Any) -> RowSource:
+        spec = {"type": "hf", "path": "some-lab/Set", "splits": {"train": "val"}, **source}
+        found = open_source(task_of(tmp_path, spec, a={}), "train")
+        assert isinstance(found, RowSource) and found[0] == {"a": text}
+        return found
+
+    def save(text: str, name: str) -> None:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        Dataset.from_dict({"a": [text]}).to_parquet(str(copy / name))
+
+    save("flat", "data/val-00000-of-00001.parquet")
+    assert rows("flat").key(0) == "some-lab/Set:val:row 1"
+    save("one", "one/val-00000-of-00001.parquet")
+    rows("one", name="one")
+    rows("one", data_files={"val": "one/*.parquet"})
+    (copy / "README.md").write_text(
+        "---\nconfigs:\n- config_name: two\n  data_files:\n  - {split: val, path: data/val-*}\n---\n"
+    )
+    rows("flat", name="two")

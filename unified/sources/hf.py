@@ -56,8 +56,9 @@ def open_hf(place: Place, spec: HfSource, split: str) -> RowSource | RowStream:
     elif local.is_dir():
         path, arguments["data_files"] = str(local), spec.data_files
         if spec.name is not None and (local / spec.name).is_dir() and not _describes(local):
-            # The folders of a copy without its card still say which configuration is which.
-            arguments["name"], arguments["data_dir"] = None, spec.name
+            # The folders of a copy without its card still say which configuration and split is which.
+            arguments["name"] = None
+            arguments |= _in_folders(local, spec.name, expression.partition("[")[0])
     else:
         path, arguments["data_files"] = spec.path, _data_files(place, spec)
     hub = not local.exists() and path not in READERS
@@ -82,6 +83,15 @@ class HfStream(RowStream):
     def __iter__(self) -> Iterator[tuple[str, Row]]:
         for index, row in enumerate(self.table):
             yield f"{self.name}:row {index + 1}", row if self.named is None else self.named(row)
+
+
+def _in_folders(copy: Path, name: str, split: str) -> dict[str, Any]:
+    """Where the files of a configuration are: `<name>/<split>-*.parquet`, `<name>/<split>/*.parquet`, or
+    what `datasets` makes of the folder."""
+    for pattern in (f"{name}/{split}-*.parquet", f"{name}/{split}/*.parquet"):
+        if any(copy.glob(pattern)):
+            return {"data_files": {split: pattern}}
+    return {"data_dir": name}
 
 
 def _describes(folder: Path) -> bool:
