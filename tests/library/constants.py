@@ -41,6 +41,9 @@ def constant(task: LoadedTask, case: Case, answer: Any) -> Value:
         said = answer if answer is not None else next(iter(example.options or ()), "")
         return Label(str(said)) if kind == "label" else Text(str(said))
     size = frame_of(example)
+    field = task.spec.fields.get(task.spec.target.field or "")
+    names = tuple(field.names or ()) if field is not None else ()
+    names = names[1:] if names and names[0].lower() == "background" else names
     whole = np.array([[0.0, 0.0, size.width, size.height]])
     shape = (size.height, size.width)
     match kind:
@@ -50,17 +53,14 @@ def constant(task: LoadedTask, case: Case, answer: Any) -> Value:
         case "points":
             return Points(whole[:, 2:] / 2)
         case "keypoints":
-            assert isinstance(case.target, Keypoints)
-            n = len(case.target.names)
-            middle = np.broadcast_to(whole[:, None, 2:] / 2, (1, n, 2))
-            return Keypoints(middle, np.full((1, n), 2), case.target.names)
+            middle = np.broadcast_to(whole[:, None, 2:] / 2, (1, len(names), 2))
+            return Keypoints(middle, np.full((1, len(names)), 2), names)
         case "grounded_text":
             return GroundedText(str(answer), ((0, len(str(answer))),), Boxes(whole))
         case "mask":
             return Mask(np.ones(shape, bool))
         case "segmentation":
-            assert isinstance(case.target, Segmentation)
-            return Segmentation(np.full(shape, int(answer or 1)), case.target.names)
+            return Segmentation(np.full(shape, int(answer or 1)), names)
         case "depth":
             return Depth(np.full(shape, float(answer or 1.0), np.float32))
         case "normals":

@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ASSETS, sizes
 from constants import constant
 from expected import MAXIMA, expected
 
 from unified.data.collate import collate
 from unified.evaluation.cases import Case, Cases, read_cases
 from unified.evaluation.metrics import Metric, Score
-from unified.evaluation.model_folder import build_processor
 from unified.evaluation.predictor import Prediction, through_tokenizers
 from unified.evaluation.results import metric_of, part_label
 from unified.evaluation.scoring import Judge, judges_of, right_scores
 from unified.evaluation.submission import Submission
-from unified.model import UnifiedConfig, UnifiedModel
+from unified.model import UnifiedModel
 from unified.objectives.base import build_objective
 from unified.sources.fields import read_fields
 from unified.sources.open import open_source
@@ -36,41 +36,14 @@ from unified.specs.catalogue import family, read_catalogue
 from unified.specs.example import BadRow
 from unified.specs.load import LoadedTask, list_tasks
 from unified.tokenization.processor import Processor
-from unified.tokenization.tokenizer_set import TokenizerSet
+from unified.values.types import Text
 
-ASSETS = Path(__file__).parents[1] / "assets" / "library"
 LIBRARY = [task for task in read_catalogue(list_tasks()).tasks if "library" in task.spec.tags]
 FAMILIES = {
     "vqa", "reasoning", "grounding", "captioning", "dialogue", "retrieval", "sentiment", "pixels",
     "classification", "language",
 }  # fmt: skip
 CLOSE = 0.005
-
-
-@pytest.fixture(autouse=True)
-def data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UNIFIED_DATA", str(ASSETS))
-
-
-@pytest.fixture(scope="session")
-def model() -> UnifiedModel:
-    torch.manual_seed(0)
-    return UnifiedModel(
-        UnifiedConfig(
-            vocab_size=3072, image_vocab_size=1024, d_model=32, num_heads=2, head_dim=16, encoder_layers=1,
-            decoder_layers=1, d_ff=48, image_size=64, patch_size=16, target_grid=8, max_images=16,
-            encoder_max_text_length=1024, decoder_max_text_length=1024,
-        )
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def processor(model: UnifiedModel) -> Processor:
-    return build_processor(model.config, TokenizerSet.load("toy"))
-
-
-def sizes(processor: Processor) -> dict[str, Any]:
-    return {"image_size": processor.image_size, "target_size": processor.target_size}
 
 
 # ------------------------------------------------------------------------------------- the specs
@@ -122,7 +95,8 @@ def test_task(task: LoadedTask, model: UnifiedModel, processor: Processor, tmp_p
         s for s in ("validation", *splits) if s in splits and splits[s].cases
     )
     scores_are_as_expected(task, splits[scored], wanted, processor)
-    submits(task, scored, splits[scored], processor, tmp_path)
+    for split, read in splits.items():
+        submits(task, split, read, wanted.get("answer"), processor, tmp_path)
 
 
 def scores_are_as_expected(
@@ -173,22 +147,27 @@ def agrees(value: float, stated: Any) -> bool:
     return value == pytest.approx(stated, abs=CLOSE, nan_ok=True)
 
 
-def submits(task: LoadedTask, split: str, read: Cases, processor: Processor, folder: Path) -> None:
-    """The perfect predictor's file for the server."""
+def submits(task: LoadedTask, split: str, read: Cases, answer: Any, processor: Processor, to: Path) -> None:
+    """The file for the server, of the true answers, and of the constant one where these are hidden."""
     if task.spec.submission is None:
         return
-    examples = [case.example for case in read.cases]
-    answers = through_tokenizers(processor, task, examples, device="cpu")
-    scores = next((s for j in judges_of(task, read.cases) if (s := right_scores(j, read.cases))), None)
-    scores = scores or [None] * len(examples)
+    answers = [constant(task, Case(example, Text("")), answer) for example in read.examples]
+    scores: list[Any] = [np.zeros(len(e.options)) if e.options else None for e in read.examples]
+    if read.cases:
+        examples = [case.example for case in read.cases]
+        reached = through_tokenizers(processor, task, examples, device="cpu")
+        right = next((s for j in judges_of(task, read.cases) if (s := right_scores(j, read.cases))), None)
+        for i, place in enumerate(read.places):
+            answers[place] = reached[i]
+            scores[place] = scores[place] if right is None or right[i] is None else right[i]
     predictions = [Prediction(v, score=0.0, option_scores=s) for v, s in zip(answers, scores, strict=True)]
-    path = Submission(folder, split).add(task, examples, predictions)
+    path = Submission(to, split).add(task, read.examples, predictions)
     if path.is_dir():
-        assert len(list(path.glob("*.png"))) == len(examples)
+        assert len(list(path.glob("*.png"))) == len(read.examples)
     elif path.suffix == ".json":
         assert json.loads(path.read_text())
     else:
-        assert path.read_text().strip()
+        assert len(path.read_text().splitlines()) == len(read.examples)
 
 
 def trains_one_step(task: LoadedTask, model: UnifiedModel, processor: Processor) -> None:

@@ -188,6 +188,8 @@ def _score(
         columns = {"metrics": scores, "ceiling": best}
         result.metrics, result.ceiling = _values(scores), _values(best)
         result.notes = {label: score.note for label, score in scores.items() if score.note}
+        if cases[0].own is not None:
+            result.notes["options"] = f"all {len(cases[0].example.options or ())} of the rows that were read"
         _beside(processor, task, judges, cases, seed, result, columns)
     each = {label: score.per_example for label, score in scores.items() if score.per_example is not None}
     if out is not None:
