@@ -186,6 +186,20 @@ def test_files_of_a_row(tmp_path: Path) -> None:
         rows[3]
 
 
+def test_parts_of_a_text(tmp_path: Path) -> None:
+    """MMSA: `video$_$clip`; NLVR2: `split-set-pair-sentence`."""
+    write(tmp_path, a=[{"id": "a_b$_$7", "n": {"k": "dev-8-1-0"}}, {"id": "x", "n": {"k": "dev-8-1-0"}}, {}])
+    parse = {"id": "{video}$_${clip}", "n.k": "{part}-{group}-{pair}-{sentence}"}
+    rows = open_rows(tmp_path, json_source("a", parse=parse, where={"clip": 7}))
+    [row] = every(rows)
+    assert (row["video"], row["clip"], row["part"], row["pair"]) == ("a_b", "7", "dev", "1")
+    rows = open_rows(tmp_path, json_source("a", parse=parse))
+    with pytest.raises(BadRow, match=r"'id' is 'x', which is not of the form {video}\$_\${clip}"):
+        rows[1]
+    with pytest.raises(BadRow, match="nothing to parse: no key 'id'"):
+        rows[2]
+
+
 def test_mapping_of_rows(tmp_path: Path) -> None:
     """GQA: a dictionary by question id."""
     write(tmp_path, a={"q7": {"question": "?"}, "q8": {"question": "!"}}, b={"x": [1, 2]})

@@ -176,7 +176,7 @@ def _root(task: LoadedTask, stated: str | None, key: str, default: Path) -> Path
 def _source_paths(spec: SourceBase) -> Iterator[str]:
     """The paths that a source reads of its rows, and those of the sources in it."""
     yield from spec.where
-    yield from spec.files.values()
+    yield from (*spec.parse, *spec.parse.values(), *spec.files.values())
     yield from (spec.mismatch.keys if spec.mismatch else ())
     yield (spec.mismatch and spec.mismatch.differ) or ""
     for join in spec.join:

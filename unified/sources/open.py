@@ -11,6 +11,7 @@ from unified.sources.fields import compile_fields, input_paths
 from unified.sources.join import Joined
 from unified.sources.location import Place
 from unified.sources.mismatch import Mismatched
+from unified.sources.parse import Parsed
 from unified.sources.paths import exploded_part
 from unified.sources.select import Numbered, Selected, SelectedStream, conditions
 from unified.sources.sidecar import WithFiles
@@ -30,6 +31,7 @@ from unified.specs.source_schema import (
     SwigSource,
     ToyboxSource,
     VisdialSource,
+    VistSource,
     WebdatasetSource,
 )
 
@@ -73,12 +75,14 @@ def _rows(place: Place, split: str) -> RowSource | RowStream:
     rows = _read(place, split if split in spec.splits else ANY_SPLIT)
     wanted = conditions(spec, split)
     if isinstance(rows, RowStream):
-        for key in ("join", "files"):
+        for key in ("join", "files", "parse"):
             if getattr(spec, key):
                 _random(rows, place, key)
         return SelectedStream(rows, spec, wanted) if wanted or spec.number or spec.index else rows
     if spec.number or spec.index:
         rows = Numbered(rows, spec)
+    if spec.parse:
+        rows = Parsed(rows, spec.parse)
     if spec.files:
         rows = WithFiles(rows, spec.files, place.root)
     for i, join in enumerate(spec.join):
@@ -136,6 +140,10 @@ def _read(place: Place, split: str) -> RowSource | RowStream:
         from unified.sources.anet import ActivityNetEntitiesRows
 
         return ActivityNetEntitiesRows(place, spec, split)
+    if isinstance(spec, VistSource):
+        from unified.sources.vist import VistRows
+
+        return VistRows(place, spec, split)
     if isinstance(spec, CsvSource):
         from unified.sources.tables import open_csv
 

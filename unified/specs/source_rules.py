@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from string import Formatter
 
 from unified.errors import did_you_mean
 from unified.specs.answer_rules import Found
@@ -55,6 +56,14 @@ def _check(source: Source, at: Key, outer: list[str]) -> Found:
         for listed in values.values() if isinstance(values, dict) else [values]:
             if listed == []:
                 yield key, "an empty list of values would leave no row"
+    for path, template in source.parse.items():
+        try:
+            parts = [part for _, part, mark, _ in Formatter().parse(template) if part is not None or mark]
+        except ValueError:
+            parts = []
+        if not parts or not all(part and part.isidentifier() for part in parts):
+            message = f"'{template}' is not text with names in braces, as in {{video}}_{{clip}}"
+            yield (*at, "parse", path), message
     names: list[str] = []
     for i, join in enumerate(source.join):
         key = (*at, "join", i)
@@ -62,8 +71,8 @@ def _check(source: Source, at: Key, outer: list[str]) -> Found:
         if join.name is not None and join.name in names:
             yield (*key, "as"), f"'{join.name}' stands here twice"
         names += [join.name] if join.name is not None else []
-    if _is_stream(source) and (source.join or source.files or source.mismatch is not None):
-        what = "join" if source.join else "files" if source.files else "mismatch"
+    if _is_stream(source) and (source.join or source.files or source.parse or source.mismatch is not None):
+        what = next((k for k in ("join", "files", "parse") if getattr(source, k)), "mismatch")
         yield (*at, what), f"a stream ({source.type}) has no random access, which this needs"
     yield from _check_mismatch(source, at)
 

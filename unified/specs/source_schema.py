@@ -67,6 +67,9 @@ class SourceBase(Strict):
     """Key under which each row gets its number in the source, counted from 1 (before `where`)."""
     index: str | None = None
     """The same, counted from 0."""
+    parse: dict[str, str] = {}
+    """Path -> what the text there is made of, with names in braces: `id: "{video}$_${clip}"` puts the parts
+    of the id under `video` and `clip`. A part is as short as fits; a row that does not fit is a bad one."""
     files: dict[str, str] = {}
     """Key -> format string naming a JSON file of the row's own (`meta: "boxes/{metadata_fn}"`), which is read
     with the row."""
@@ -186,6 +189,17 @@ class VisdialSource(SourceBase):
     """Files of dense annotations."""
 
 
+class VistSource(SourceBase):
+    """Visual Storytelling (VIST), stories in sequence. Rows, one a story: {story_id, album_id, photos (ids of
+    the five, in order), texts (one a photo), story (all of them), references (the stories that were written for
+    the same photos in the same order, this one first)}."""
+
+    type: Literal["vist"]
+    splits: dict[Split, str]
+    text: Literal["original_text", "text"] = "original_text"
+    """As written, or tokenised with names replaced (`[male]`)."""
+
+
 class CocoFiles(Strict):
     images: str
     annotations: str
@@ -251,8 +265,8 @@ class ToyboxSource(SourceBase):
 
 Source = Annotated[
     HfSource | JsonSource | PickleSource | MatSource | CsvSource | ParquetSource | CocoSource | EntitiesSource
-    | SwigSource | ActivityNetEntitiesSource | VisdialSource | ImageFolderSource | FilesSource
-    | WebdatasetSource | PythonSource | ToyboxSource,
+    | SwigSource | ActivityNetEntitiesSource | VisdialSource | VistSource | ImageFolderSource
+    | FilesSource | WebdatasetSource | PythonSource | ToyboxSource,
     Field(discriminator="type"),
 ]  # fmt: skip
 
