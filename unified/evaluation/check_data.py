@@ -99,6 +99,7 @@ def _check_split(found: DataCheck, split: str, processor: Processor) -> None:
     answers = answer_fields(task.spec)
     examples: list[Example] = []
     rows, absent, answered = 0, [], 0
+    bad_rows: dict[str, list[str]] = {}
     try:
         for key, row in _rows(source):
             rows += 1
@@ -118,17 +119,21 @@ def _check_split(found: DataCheck, split: str, processor: Processor) -> None:
                 if isinstance(bad, AbsentFile) or isinstance(bad.__cause__, AbsentFile):
                     absent.append(str(bad))
                 else:
-                    found.broken.append(f"{split}: {key}: {bad}")
+                    bad_rows.setdefault(str(bad), []).append(key)
         note = _round_trip(found, split, examples, processor)
     except UserError as error:
         found.broken.append(f"{split}: {str(error).removeprefix(f'{task.path}: ')}")
         return
+    for reason, keys in bad_rows.items():
+        more = f" (and {len(keys) - 1} more of {rows} rows)" if len(keys) > 1 else ""
+        found.broken.append(f"{split}: {keys[0]}: {reason}{more}")
     if absent:
         found.absent[split] = f"{split}: {len(absent)} of {rows} rows: {absent[0]}"
-    if rows > len(absent):
+    used = rows - len(absent) - sum(map(len, bad_rows.values()))
+    if used:
         total = len(source) if isinstance(source, RowSource) else "a stream"
-        without = "" if answered == rows - len(absent) else ", not all with an answer"
-        found.read.append(f"{split} {rows - len(absent)} of {total}{without}{note}")
+        without = "" if answered == used else ", not all with an answer"
+        found.read.append(f"{split} {used} of {total}{without}{note}")
     elif not rows:
         found.broken.append(f"{split}: has no rows")
 

@@ -191,8 +191,8 @@ class VisdialSource(SourceBase):
 
 class VistSource(SourceBase):
     """Visual Storytelling (VIST), stories in sequence. Rows, one a story: {story_id, album_id, photos (ids of
-    the five, in order), texts (one a photo), story (all of them), references (the stories that were written for
-    the same photos in the same order, this one first)}."""
+    the five, in order), texts (one a photo), story (all of them), references (the stories of the same photos
+    in the same order, this one first)}."""
 
     type: Literal["vist"]
     splits: dict[Split, str]
