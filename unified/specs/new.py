@@ -79,14 +79,16 @@ def new_task(name: str, like: str, source: Path | None = None, out: Path | None 
 
 def _find_like(like: str) -> str:
     names = list(task_files())
-    by_length = sorted(names, key=len, reverse=True)  # of two names with a part, the shorter wins
-    parts = {part: name for name in by_length for part in re.split(r"[/_.-]", name)}
     if like in names:
         return like
-    if like in parts:
-        return parts[like]
-    hint = did_you_mean(like, [*names, *parts]) or "; see `unified tasks list`"
-    raise UserError(f"no shipped task is named or contains '{like}'{hint}")
+    parts = {name: re.split(r"[/_.-]", name) for name in names}
+    found = [
+        n for n in names if like in parts[n] or (len(like) > 2 and any(p.startswith(like) for p in parts[n]))
+    ]
+    if found:  # the shortest name is the plainest task
+        return min(found, key=lambda name: (len(name), name))
+    hint = did_you_mean(like, [*names, *{part for name in names for part in parts[name]}])
+    raise UserError(f"no shipped task is named or contains '{like}'{hint or '; see `unified tasks list`'}")
 
 
 # ----------------------------------------------------------------------------------------- rows
@@ -199,12 +201,13 @@ def _options(
 
 
 def _metrics(model: LoadedTask, *, ranked: bool) -> list[Any]:
-    """The metrics that need no field but those that are used."""
+    """The metrics that need no field but those that are used; none is told apart by groups."""
     used, found = set(_used(model)), []
     for metric, written in zip(model.spec.metrics, model.resolved.get("metrics", []), strict=True):
-        needed = {metric.references, metric.by, *metric.fields.values()} - {None}
+        needed = {metric.references, *metric.fields.values()} - {None}
         if metric.jointly is None and needed <= used and (ranked or metric.name not in RANKING):
-            found.append(written if len(written) > 1 else metric.name)
+            kept = {key: value for key, value in written.items() if key != "by"}
+            found.append(kept if len(kept) > 1 else metric.name)
     return found
 
 
