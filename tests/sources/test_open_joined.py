@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from unified.sources.fields import read_fields
 from unified.sources.location import AbsentFile, MissingData
 from unified.sources.open import open_source
 from unified.specs.example import BadRow
+from unified.specs.lint import lint_task
 
 
 def write(folder: Path, **documents: Any) -> None:
@@ -131,6 +133,16 @@ def test_joined_rows_survive_a_pickle(tmp_path: Path) -> None:
     source = json_source("a", join=[{"on": "id", "source": json_source("b")}], where={"n": 1}, number="i")
     rows = pickle.loads(pickle.dumps(open_rows(tmp_path, source)))
     assert every(rows) == [{"id": 1, "n": 1, "i": 1}]
+
+
+def test_the_example_of_the_docs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    (tmp_path / "refs.yaml").write_text(
+        f"task: refs\n{block}fields: {{text: 'sentences[*].sent'}}\n"
+        "input: {prompt: x}\ntarget: {field: text}\n"
+    )
+    assert not lint_task(tmp_path / "refs.yaml").problems
 
 
 # ------------------------------------------------------------------------------- which rows
