@@ -57,6 +57,13 @@ class Cases:
     examples: list[Example] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
 
+    def extend(self, part: Cases) -> None:
+        """Adds the rows of a later part."""
+        self.places += [len(self.examples) + place for place in part.places]
+        self.cases += part.cases
+        self.skipped += part.skipped
+        self.examples += part.examples
+
 
 def read_cases(
     task: LoadedTask, split: str, *, limit: int | None, seed: int, image_size: int, target_size: int,
@@ -68,9 +75,23 @@ def read_cases(
     that lack what only a true answer or a metric needs are examples without a case. Raises UserError where
     not a single row can be used.
     """
-    out = Cases()
+    (whole,) = read_in_parts(
+        task, split, size=None, limit=limit, seed=seed, image_size=image_size, target_size=target_size,
+        unanswered=unanswered,
+    )  # fmt: skip
+    return whole
+
+
+def read_in_parts(
+    task: LoadedTask, split: str, *, size: int | None, limit: int | None, seed: int, image_size: int,
+    target_size: int, unanswered: bool = False,
+) -> Iterator[Cases]:  # fmt: skip
+    """As `read_cases`, in parts of `size` examples, so that not all pictures must be held at once. Pooled
+    options need all rows, which are then one part."""
+    pool = None if task.spec.options is None else task.spec.options.pool
     source = open_source(task, split)
     answers = answer_fields(task.spec) if unanswered else frozenset()
+    part, first = Cases(), True
     for key, row in _rows(source, limit):
         try:
             if isinstance(row, BadRow):
@@ -81,20 +102,25 @@ def read_cases(
                 task, values, key=key, rng=_rng(seed, key), training=False,
                 image_size=image_size, target_size=target_size, with_target=answered,
             )  # fmt: skip
-            if answered:
-                out.cases.append(Case(example, true_answer(task, example)))
-                out.places.append(len(out.examples))
-            out.examples.append(example)
+            target = true_answer(task, example) if answered else None
         except BadRow as bad:
-            out.skipped.append((key, str(bad)))
-    if not out.examples:
-        what = f"; the first: {out.skipped[0][0]}: {out.skipped[0][1]}" if out.skipped else ""
+            part.skipped.append((key, str(bad)))
+            continue
+        if pool is None and len(part.examples) == size:
+            yield part
+            part, first = Cases(), False
+        if target is not None:
+            part.cases.append(Case(example, target))
+            part.places.append(len(part.examples))
+        part.examples.append(example)
+    if first and not part.examples:
+        what = f"; the first: {part.skipped[0][0]}: {part.skipped[0][1]}" if part.skipped else ""
         if task.spec.submission is not None and not unanswered:
             what += "; where the answers are hidden, `--submission FOLDER` writes the file for the server"
         raise UserError(f"{task.path}: no row of split '{split}' can be used{what}")
-    if task.spec.options is not None and task.spec.options.pool is not None:
-        _pool(out, task.spec.options.pool)
-    return out
+    if pool is not None:
+        _pool(part, pool)
+    yield part
 
 
 def answer_fields(spec: TaskSpec) -> frozenset[str]:

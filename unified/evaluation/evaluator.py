@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unified.errors import UserError, did_you_mean, file_error
+from unified.evaluation.answers import Answered, answer_split
 from unified.evaluation.baselines import Baseline, copy_input, fit_baseline
 from unified.evaluation.cases import Case, Cases, read_cases
 from unified.evaluation.joint import Scored, add_joint, check_joint, remember
@@ -97,25 +98,20 @@ def evaluate(
     scored: dict[str, Scored] = {}
     for task in chosen:
         started = time.perf_counter()
-        read = read_cases(
-            task, split, limit=limit, seed=seed, unanswered=task in submitted, **_sizes(processor)
-        )
-        name, n = task.name, len(read.examples)
-        predictions = predictor.predict(
-            task,
-            read.examples,
-            seed=seed,
-            scores=task in submitted and wants_scores(task),
-            on_progress=(lambda done: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
-        )
+        name, asked = task.name, task in submitted
+        answered = answer_split(
+            predictor, task, split, limit=limit, seed=seed, unanswered=asked,
+            scores=asked and wants_scores(task),
+            on_progress=(lambda done, n: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
+        )  # fmt: skip
+        read = answered.read
         seconds = time.perf_counter() - started
         if work is not None:
             work.mkdir(exist_ok=True)
-        results.tasks[name], columns = _score(
-            processor, task, read, predictions, seed, seconds, work, model.device
-        )
-        if files is not None and task in submitted:
-            results.tasks[name].submission = str(files.add(task, read.examples, predictions))
+        results.tasks[name], columns = _score(processor, task, answered, seed, seconds, work, model.device)
+        if files is not None and asked:
+            path = files.add(task, read.examples, answered.predictions)
+            results.tasks[name].submission = str(path)
         scored[name] = remember(task, chosen, read.cases, columns)
         if on_task is not None:
             on_task(name, results.tasks[name])
@@ -158,12 +154,13 @@ def _sizes(processor: Processor) -> dict[str, Any]:
 
 
 def _score(
-    processor: Processor, task: LoadedTask, read: Cases, predictions: Sequence[Prediction], seed: int,
-    seconds: float, out: Path | None, device: Any,
+    processor: Processor, task: LoadedTask, answered: Answered, seed: int, seconds: float, out: Path | None,
+    device: Any,
 ) -> tuple[TaskResult, dict[str, Scores]]:  # fmt: skip
     """The numbers of a task, and the scores that stand behind each of its columns."""
     from unified.evaluation.predictor import through_tokenizers
 
+    read, predictions = answered.read, answered.predictions
     cases = read.cases
     judges = judges_of(task, cases)
     result = TaskResult(
@@ -194,7 +191,8 @@ def _score(
     each = {label: score.per_example for label, score in scores.items() if score.per_example is not None}
     if out is not None:
         _write_predictions(out / PREDICTIONS, task.name, read, predictions, each)
-        picked = sorted({i * len(cases) // SHOWN for i in range(SHOWN)}) if cases else []
+        shown = answered.pictured
+        picked = sorted({shown[i * len(shown) // SHOWN] for i in range(SHOWN)}) if shown else []
         headline = each.get(result.headline, (math.nan,) * len(cases))
         result.samples = save_samples(out, task, [(cases[i], answers[i].value, headline[i]) for i in picked])
     return result, columns
