@@ -20,7 +20,7 @@ import numpy as np
 from unified.errors import UserError
 from unified.sources.base import Row, RowSource, concatenate
 from unified.sources.location import Place
-from unified.sources.records import is_columns, keyed, listed, no_rows, records_of, walk
+from unified.sources.records import is_columns, no_rows, records_of, rows_in, unfold, walk
 from unified.specs.example import BadRow
 from unified.specs.source_schema import JsonSource
 
@@ -40,13 +40,16 @@ def _open_file(path: Path, place: Place, spec: JsonSource, records: str | None) 
     if path.suffix in COMPRESSED:
         raise UserError(f"{where}: {path} is compressed, which random access cannot use; unpack it first")
     if records is None and spec.key is None and not _is_list(path):
-        return JsonLines(path, place.root, where)
+        lines = JsonLines(path, place.root, where)
+        if not spec.each:
+            return lines
+        all_lines = (lines[i] for i in range(len(lines)))
+        return PackedRows(unfold(all_lines, spec.each, path, where), place.root, path.name)
     found = walk(load_document(path, where), records, path, where)
     name = f"{path.name}:{records or ''}"
-    if spec.key is not None:
-        return PackedRows(keyed(found, spec.key, path, where), place.root, name)
-    if isinstance(found, list):
-        return PackedRows(listed(found), place.root, name)
+    rows = rows_in(found, spec, path, where)
+    if rows is not None:
+        return PackedRows(rows, place.root, name)
     if is_columns(found):
         return PackedRows((dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)),
                           place.root, name)  # fmt: skip

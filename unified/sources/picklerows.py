@@ -10,7 +10,17 @@ import numpy as np
 from unified.sources.base import Row, RowSource, concatenate
 from unified.sources.jsonrows import PackedRows
 from unified.sources.location import Place
-from unified.sources.records import Columns, Listed, is_columns, keyed, listed, no_rows, records_of, walk
+from unified.sources.records import (
+    Columns,
+    Listed,
+    is_columns,
+    keyed,
+    listed,
+    no_rows,
+    records_of,
+    unfold,
+    walk,
+)
 from unified.sources.unpickle import load_pickle
 from unified.specs.source_schema import PickleSource
 
@@ -27,9 +37,9 @@ def _open_file(path: Path, place: Place, spec: PickleSource, records: str | None
     found = walk(load_pickle(path, where), records, path, where)
     name = f"{path.name}:{records or ''}"
     if spec.key is not None:
-        return _rows(list(keyed(found, spec.key, path, where)), place.root, name)
+        return _rows(list(unfold(keyed(found, spec.key, path, where), spec.each, path, where)), place.root, name)
     if isinstance(found, (list, tuple)) or (isinstance(found, np.ndarray) and found.ndim == 1):
-        return _rows(list(listed(found)), place.root, name)
+        return _rows(list(unfold(listed(found), spec.each, path, where)), place.root, name)
     if is_columns(found):
         return Columns(found, place.root, name, place.wanted())
     raise no_rows(found, records, path, where)

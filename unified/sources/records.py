@@ -10,6 +10,7 @@ import numpy as np
 
 from unified.errors import UserError
 from unified.sources.base import Row, RowSource
+from unified.specs.source_schema import Documents
 
 DOCUMENT = "."
 """`records` of a document that is itself what holds the rows."""
@@ -38,6 +39,17 @@ def walk(document: Any, records: str | None, path: Path, where: str) -> Any:
     return found
 
 
+def rows_in(found: Any, spec: Documents, path: Path, where: str) -> Iterator[Row] | None:
+    """The rows of a list, or of a mapping whose keys have a name; None of anything else."""
+    if spec.key is not None:
+        rows = keyed(found, spec.key, path, where)
+    elif isinstance(found, (list, tuple)) or (isinstance(found, np.ndarray) and found.ndim == 1):
+        rows = listed(found)
+    else:
+        return None
+    return unfold(rows, spec.each, path, where)
+
+
 def keyed(found: Any, key: str, path: Path, where: str) -> Iterator[Row]:
     """The values of a mapping, each with its key under the name `key`."""
     if not isinstance(found, Mapping):
@@ -58,6 +70,22 @@ def listed(found: Iterable[Any]) -> Iterator[Row]:
     """The items of a list; those that are no mappings stand under `value`."""
     for item in found:
         yield item if isinstance(item, dict) else {"value": item}
+
+
+def unfold(rows: Iterable[Row], each: Sequence[str], path: Path, where: str) -> Iterator[Row]:
+    """The items of the list at `each[0]` of every row, with the row's other keys, and so on inside. Items
+    that are no mappings stand under the list's own name."""
+    if not each:
+        yield from rows
+        return
+    name, *inside = each
+    for number, row in enumerate(rows):
+        if not isinstance(row.get(name), (list, tuple)):
+            there = ", ".join(map(str, list(row)[:12]))
+            raise UserError(f"{where}.each: {path}: row {number} has no list '{name}' (it has: {there})")
+        rest = {key: value for key, value in row.items() if key != name}
+        items = ({**rest, **(item if isinstance(item, dict) else {name: item})} for item in row[name])
+        yield from unfold(items, inside, path, where)
 
 
 def is_columns(found: Any) -> bool:
