@@ -229,22 +229,23 @@ def test_lists_in_lists(tmp_path: Path) -> None:
     asked = [{"id": "q1", "question": "a?"}, {"id": "q2", "question": "b?"}]
     articles = [
         {"title": "T", "paragraphs": [{"context": "C", "qas": asked}, {"context": "D", "qas": []}]},
-        {"title": "U", "paragraphs": [{"context": "E", "qas": [{"id": "q3", "title": "own", "words": ["x"]}]}]},
+        {"title": "U", "paragraphs": [{"context": "E", "qas": [{"title": "own", "words": ["x"]}]}]},
     ]
     write(tmp_path, a={"data": articles})
     rows = open_rows(tmp_path, json_source("a", records="data", each=["paragraphs", "qas"]))
     assert every(rows) == [
         {"title": "T", "context": "C", "id": "q1", "question": "a?"},
         {"title": "T", "context": "C", "id": "q2", "question": "b?"},
-        {"title": "own", "context": "E", "id": "q3", "words": ["x"]},
+        {"title": "own", "context": "E", "words": ["x"]},
     ]
     (tmp_path / "l.json").write_text('{"n": 1, "words": ["a", "b"]}\n{"n": 2, "words": ["c"]}\n')
     rows = open_rows(tmp_path, json_source("l", each=["words"]))
     assert every(rows)[1:] == [{"n": 1, "words": "b"}, {"n": 2, "words": "c"}]
     (tmp_path / "p.p").write_bytes(pickle.dumps({"k": {"words": ("a", "b")}}))
-    rows = open_rows(tmp_path, {"type": "pickle", "splits": {"train": "p.p"}, "key": "name", "each": ["words"]})
+    pickled = {"type": "pickle", "splits": {"train": "p.p"}, "key": "name", "each": ["words"]}
+    rows = open_rows(tmp_path, pickled)
     assert every(rows)[1] == {"name": "k", "words": "b"}
-    with pytest.raises(UserError, match=r"source.each: .*a.json: row 0 has no list 'qas' \(it has: title, para"):
+    with pytest.raises(UserError, match=r"source.each: .*a.json: row 0 has no list 'qas' \(it has: title"):
         open_rows(tmp_path, json_source("a", records="data", each=["qas"]))
 
 

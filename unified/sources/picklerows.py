@@ -5,22 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unified.sources.base import Row, RowSource, concatenate
 from unified.sources.jsonrows import PackedRows
 from unified.sources.location import Place
-from unified.sources.records import (
-    Columns,
-    Listed,
-    is_columns,
-    keyed,
-    listed,
-    no_rows,
-    records_of,
-    unfold,
-    walk,
-)
+from unified.sources.records import Columns, Listed, is_columns, no_rows, records_of, rows_in, walk
 from unified.sources.unpickle import load_pickle
 from unified.specs.source_schema import PickleSource
 
@@ -36,10 +24,9 @@ def _open_file(path: Path, place: Place, spec: PickleSource, records: str | None
     where = place.at()
     found = walk(load_pickle(path, where), records, path, where)
     name = f"{path.name}:{records or ''}"
-    if spec.key is not None:
-        return _rows(list(unfold(keyed(found, spec.key, path, where), spec.each, path, where)), place.root, name)
-    if isinstance(found, (list, tuple)) or (isinstance(found, np.ndarray) and found.ndim == 1):
-        return _rows(list(unfold(listed(found), spec.each, path, where)), place.root, name)
+    rows = rows_in(found, spec, path, where)
+    if rows is not None:
+        return _rows(list(rows), place.root, name)
     if is_columns(found):
         return Columns(found, place.root, name, place.wanted())
     raise no_rows(found, records, path, where)

@@ -100,8 +100,8 @@ class Documents(SourceBase):
     key: str | None = None
     """The rows are the values of a mapping; its keys come to stand under this name."""
     each: list[str] = []
-    """Keys of lists that are taken apart, one inside the other: `[paragraphs, qas]` makes a row of each question,
-    with the keys of its paragraph and of that one's article (inner keys win)."""
+    """Keys of lists that are taken apart, one inside the other: `[paragraphs, qas]` makes a row of each
+    question, with the keys of its paragraph and of that one's article (inner keys win)."""
 
 
 class JsonSource(Documents):
