@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Imports go only downwards in this order; `model` stands beside it.
 ORDER = [
     "cli",
+    "cli_tasks",
     "serving",
     "training",
     "conversion",

@@ -33,8 +33,8 @@ unified eval RUN --tasks vqav2 --split test --submission results   # the file fo
 Scores stand beside those of a trivial predictor and of the true answers sent through the tokenizers and back.
 `metric: part` is a figure of a part of the rows or of another rule; `metric(jointly=task)` is one over two
 tasks, which must be evaluated in one call. Where options are ranked, by the model's log-probability of each,
-ties share the mean of their ranks; options that are pooled over the rows are fewer, and the score better, with
-`--limit`. Rows whose answers are hidden are not scored, only written for the server.
+ties share the mean of their ranks; options that are pooled over the rows are fewer, and the score is better,
+with `--limit`. Rows whose answers are hidden are not scored, only written for the server.
 """
 
 

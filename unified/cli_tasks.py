@@ -1,0 +1,105 @@
+"""`unified tasks ...`. Each command imports what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from unified.errors import UserError, did_you_mean
+
+
+def tasks_list(args: argparse.Namespace) -> int:
+    from unified.sources.presence import presence
+    from unified.specs.catalogue import gives, judged_by, read_catalogue, takes
+    from unified.specs.load import list_tasks
+
+    found = read_catalogue(list_tasks())
+    families = found.families(args.tag)
+    head = ("task", "in -> out", "metric", "data")
+    rows = {
+        family: [
+            (f"  {t.name}", f"{takes(t.spec)} -> {gives(t.spec)}", judged_by(t.spec)[0], str(presence(t)))
+            for t in tasks
+        ]
+        for family, tasks in families.items()
+    }
+    if rows:
+        first, *lines = _columns([head, *(row for group in rows.values() for row in group)])
+        print(first)
+        for family, group in rows.items():
+            print("\n".join([f"{family} ({len(group)})", *lines[: len(group)]]))
+            lines = lines[len(group) :]
+    for path, problem in found.broken:  # a spec that cannot be read never disappears from a listing
+        print(f"unreadable: {path}\n  {problem}", file=sys.stderr)
+    if not rows and not found.broken:
+        hint = did_you_mean(args.tag, found.tags())
+        raise UserError(f"no task has the tag '{args.tag}'{hint}; tags: {', '.join(found.tags())}")
+    return 2 if found.broken else 0
+
+
+def tasks_docs(args: argparse.Namespace) -> int:
+    from unified.evaluation.task_docs import task_docs
+    from unified.specs.catalogue import read_catalogue
+    from unified.specs.load import list_tasks
+
+    found = read_catalogue(list_tasks())
+    if found.broken:
+        raise UserError("\n".join(str(problem) for _, problem in found.broken))
+    print(task_docs(found), end="")
+    return 0
+
+
+def tasks_show(args: argparse.Namespace) -> int:
+    from unified.specs.load import load_task, to_yaml
+
+    task = load_task(args.name)
+    print(f"# {task.identity}  {task.path}")
+    print(to_yaml(task.resolved), end="")
+    return 0
+
+
+def tasks_check(args: argparse.Namespace) -> int:
+    from unified.specs.check import check_tasks
+    from unified.specs.load import list_tasks
+
+    report = check_tasks(args.paths or list_tasks())
+    if args.data:
+        from unified.evaluation.check_data import tell_data
+
+        return tell_data(report, args.tokenizers)
+    print(report)
+    return 2 if report.problems else 0
+
+
+def tasks_new(args: argparse.Namespace) -> int:
+    from unified.specs.check import new_task
+
+    path = Path(args.out or f"{Path(args.name).name}.yaml").expanduser()
+    data = Path(args.data).expanduser() if args.data else None
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--out {path}: a task is a .yaml file")
+    text = new_task(args.name, like=args.like, source=data, out=path)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{path}: exists already, and is left as it is; choose another --out") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: the folder {path.parent} is not there; make it first") from None
+    print(f"wrote {path}; edit it, then: unified tasks check {path}")
+    return 0
+
+
+def tasks_schema(args: argparse.Namespace) -> int:
+    from unified.specs.check import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+    return 0
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
