@@ -95,14 +95,26 @@ def test_specs_import_no_torch():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+READER = ROOT / "unified/sources/unpickle.py"
+"""The one file that reads pickles, as plain data; tests/sources/test_open_pickle.py tries to break it."""
+
+
 def test_nothing_is_unpickled():
     for path in (ROOT / "unified").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        guarded = {
+            base
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef) and path == READER
+            if {"find_class", "persistent_load"} <= {getattr(d, "name", "") for d in node.body}
+            for base in node.bases
+        }
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {a.name for a in node.names} | {getattr(node, "module", "") or ""}
                 assert not {"dill", "cloudpickle", "joblib"} & names, path
                 assert getattr(node, "module", "") != "pickle", f"{path}:{node.lineno}"
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle":
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle" and node not in guarded:
                 # what torch.load raises when it refuses a file; nothing else of pickle is touched
                 assert node.attr == "UnpicklingError", f"{path}:{node.lineno}"
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":

@@ -264,6 +264,7 @@ def test_paths_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="cannot tell how to read .*a.xls"):
         open_table(tmp_path, {"type": "hf", "path": "a.xls"})
 
+    monkeypatch.delenv("UNIFIED_DATA", raising=False)
     asked: list[Any] = []
 
     def unreachable(path: str, **options: Any) -> Any:
@@ -275,7 +276,8 @@ def test_paths_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         open_table(tmp_path, {"type": "hf", "path": "org/set", "name": "config", "revision": "main"})
     assert str(caught.value) == (
         f"{tmp_path}/task.yaml: source: 'org/set' (train) cannot be loaded: Couldn't reach the Hub; check "
-        "the id, the split and the connection; sets behind a login need `hf auth login`"
+        "the id, the split and the connection; sets behind a login need `hf auth login`; or "
+        "put a copy in $UNIFIED_DATA/hub/org/set"
     )
     path, options = asked[0]
     assert path == "org/set" and options["name"] == "config" and options["revision"] == "main"

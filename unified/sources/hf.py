@@ -140,6 +140,7 @@ def _load(
         mend = "correct `splits` or the files"
         if hub:
             mend = "check the id, the split and the connection; sets behind a login need `hf auth login`"
+            mend += f"; or put a copy in {hub_copy(spec.path)}"
         raise UserError(
             f"{where}: '{spec.path}' ({expression}) cannot be loaded: {reason.rstrip('.')}; {mend}"
         ) from error
