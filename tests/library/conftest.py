@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
+from fixtures import ASSETS
 
 from unified.evaluation.model_folder import build_processor
 from unified.model import UnifiedConfig, UnifiedModel
 from unified.tokenization.processor import Processor
 from unified.tokenization.tokenizer_set import TokenizerSet
-
-ASSETS = Path(__file__).parents[1] / "assets" / "library"
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +32,3 @@ def model() -> UnifiedModel:
 @pytest.fixture(scope="session")
 def processor(model: UnifiedModel) -> Processor:
     return build_processor(model.config, TokenizerSet.load("toy"))
-
-
-def sizes(processor: Processor) -> dict[str, Any]:
-    return {"image_size": processor.image_size, "target_size": processor.target_size}

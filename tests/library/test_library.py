@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ASSETS, sizes
 from constants import constant
 from expected import MAXIMA, expected
+from fixtures import ASSETS, sizes
 
 from unified.data.collate import collate
 from unified.evaluation.cases import Case, Cases, read_cases
