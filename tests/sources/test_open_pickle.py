@@ -174,17 +174,12 @@ def test_array_memory_cannot_be_forged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_damaged_files_are_read_or_refused(tmp_path: Path, protocol: int) -> None:
+def test_files_that_end_too_early(tmp_path: Path, protocol: int) -> None:
     value = {"a": [1, 2.5, "x", b"y", (1,), {2}], "n": np.arange(6).reshape(2, 3), "o": np.array(["a", None])}
-    whole, rng = pickle.dumps(value, protocol), np.random.default_rng(protocol)
-    for _ in range(300):
-        content = bytearray(whole)
-        for place in rng.integers(len(content), size=rng.integers(1, 4)):
-            content[place] = rng.integers(256)
-        try:
-            load_pickle(write(tmp_path / "bad.p", bytes(content)), "x")
-        except UserError as error:
-            assert str(tmp_path / "bad.p") in str(error)
+    whole = pickle.dumps(value, protocol)
+    for end in range(len(whole) - 1):
+        with pytest.raises(UserError, match="bad.p is not a readable pickle: "):
+            load_pickle(write(tmp_path / "bad.p", whole[:end]), "x")
 
 
 def test_classes_are_refused_by_name(tmp_path: Path) -> None:
