@@ -1,9 +1,9 @@
 """Rankings of options: VisDial's figures, retrieval, top-k classification.
 
-A prediction is an array of scores, the higher the better, one an option. With several right options the best
-placed counts. Ties: the rank is its mean over all orders of the tied options, which for one right option is the
-mean of their ranks, so that equal scores for all earn no recall; the official scripts sort, and leave the order of
-ties to the sort."""
+A prediction is an array of scores, the higher the better, one an option. With several right options the
+best placed counts. Ties: the rank is its mean over all orders of the tied options, which for one right option
+is the mean of their ranks, so that equal scores for all earn no recall; the official scripts sort, and leave
+the order of ties to the sort."""
 
 from __future__ import annotations
 
