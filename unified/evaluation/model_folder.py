@@ -113,7 +113,9 @@ def load_model_folder(
         )
         model = UnifiedModel(config).to(getattr(torch, DTYPES[dtype]))
     processor = build_processor(config, tokenizers, strict=strict)
-    model = model if where is None else model.to(where)
+    if where is not None:
+        model = model.to(where)
+        model.prepare_for_decoding()
     return ModelFolder(folder, model.eval(), processor, read_tasks(folder), trained)
 
 

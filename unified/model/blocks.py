@@ -12,6 +12,7 @@ from transformers.cache_utils import EncoderDecoderCache
 
 from unified.model.attention import attention, compute_dtype
 from unified.model.configuration import UnifiedConfig
+from unified.model.linear import project
 
 
 class RMSNorm(nn.Module):
@@ -26,9 +27,9 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = compute_dtype(self.weight)
-        y = x.float()
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-6)
-        return y.to(dtype) * self.weight.to(dtype)
+        if dtype == torch.float32:
+            return F.rms_norm(x.float(), self.weight.shape, self.weight, 1e-6)
+        return F.rms_norm(x.float(), self.weight.shape, eps=1e-6).to(dtype) * self.weight.to(dtype)
 
 
 class LengthDropout(nn.Module):
@@ -56,7 +57,8 @@ class GatedMLP(nn.Module):
         self.dropout = LengthDropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.wo(self.dropout(F.gelu(self.wi_0(x), approximate="tanh") * self.wi_1(x)))
+        gate, value = project(x, self.wi_0, self.wi_1)
+        return project(self.dropout(F.gelu(gate, approximate="tanh") * value), self.wo)[0]
 
 
 class Attention(nn.Module):
@@ -65,7 +67,7 @@ class Attention(nn.Module):
     def __init__(self, config: UnifiedConfig, layer: int = 0) -> None:
         super().__init__()
         inner = config.num_heads * config.head_dim
-        self.config, self.layer = config, layer
+        self.config, self.layer, self.heads = config, layer, config.num_heads
         self.query = nn.Linear(config.d_model, inner, bias=False)
         # the 1/sqrt(d) that `attention` leaves out
         self.query.init_gain = config.head_dim**-0.5
@@ -88,27 +90,31 @@ class Attention(nn.Module):
                 of x shares one row of memory, whose keys and values are computed once.
             cache: keys and values seen before; this layer's are added.
         """
-        q = self._heads(self.query(x))
         if memory is None:
-            k, v = self._heads(self.key(x)), self._heads(self.value(x))
+            q, k, v = map(self._heads, project(x, self.query, self.key, self.value))
             if cache is not None:
                 k, v = cache.self_attention_cache.update(k, v, self.layer)
         elif cache is not None and cache.is_updated.get(self.layer):
+            q = self._heads(project(x, self.query)[0])
             kept: Any = cache.cross_attention_cache.layers[self.layer]
             k, v = kept.keys, kept.values
         else:
-            k, v = self._heads(self.key(memory)), self._heads(self.value(memory))
+            q = self._heads(project(x, self.query)[0])
+            k, v = map(self._heads, project(memory, self.key, self.value))
             if cache is not None:
                 k, v = cache.cross_attention_cache.update(k, v, self.layer)
                 cache.is_updated[self.layer] = True
         if self.training and self.config.dropout > 0:
             # dropping a probability for every query alike is dropping the value it would fetch
             v = v * F.dropout(torch.ones_like(v[..., :1]), self.config.dropout)
-        batch, length = x.shape[:2]
-        shared = batch // len(k)
-        q = rearrange(q, "(b s) h l d -> b h (s l) d", s=shared)
+        shared = len(x) // len(k)
+        if shared > 1:
+            q = rearrange(q, "(b s) h l d -> b h (s l) d", s=shared)
         y = attention(q, k, v, bias, backend=self.config._attn_implementation)
-        return self.out(rearrange(y, "b h (s l) d -> (b s) l (h d)", s=shared))
+        if shared > 1:
+            y = rearrange(y, "b h (s l) d -> (b s) h l d", s=shared)
+        return project(y.transpose(1, 2).flatten(2), self.out)[0]
 
     def _heads(self, x: Tensor) -> Tensor:
-        return rearrange(x, "b l (h d) -> b h l d", h=self.config.num_heads)
+        """(b, l, h * d) -> (b, h, l, d). A view, not einops: this runs a hundred times a decoded token."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

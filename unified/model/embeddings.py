@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from unified.model.configuration import UnifiedConfig
+from unified.model.linear import Repacked
 
 
 class TokenEmbedding(nn.Embedding):
@@ -17,11 +18,24 @@ class TokenEmbedding(nn.Embedding):
     (ZeRO-3, accelerate's offload) sees every use of it.
     """
 
+    def __init__(self, ids: int, dim: int) -> None:
+        super().__init__(ids, dim)
+        self.repacked: dict[tuple[int | None, int | None], Repacked] = {}
+
     def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
         """Ids (...) -> (..., d); with `rows`, hidden states (..., d) -> logits (..., len(rows))."""
         if rows is None:
             return super().forward(x)
-        return F.linear(x * self.embedding_dim**-0.5, self.weight[rows])
+        x = x * self.embedding_dim**-0.5
+        packed = self.repacked.get((rows.start, rows.stop))
+        if packed is not None and packed.usable(x):
+            return packed(x)[0]
+        return F.linear(x, self.weight[rows])
+
+    def repack(self, rows: slice) -> None:
+        """From now on logits of `rows` may come from a repacked copy of them; see `Repacked`."""
+        if Repacked.possible(self.weight):
+            self.repacked[rows.start, rows.stop] = Repacked(self, rows=rows)
 
 
 class PatchEmbedding(nn.Module):

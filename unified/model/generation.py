@@ -18,6 +18,8 @@ from transformers import GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from unified.model.attention import additive, compute_dtype, masked
+from unified.model.cache import decoding_cache
+from unified.model.linear import repack
 from unified.model.outputs import EncoderOutput, UnifiedOutput
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class UnifiedGeneration(GenerationMixin):
     ) -> UnifiedOutput:
         """Score the next id after each place of `ids` that is not in `cache` yet; see `forward`."""
         if cache is None and use_cache:
-            cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            cache = EncoderDecoderCache(DynamicCache(), DynamicCache())  # of `decoding_cache`s gradients fail
         memory, memory_segments = encoded.last_hidden_state, encoded.segments
         if guidance_scale is not None:
             memory, memory_segments = _stack_guidance(encoded)
@@ -112,17 +114,37 @@ class UnifiedGeneration(GenerationMixin):
 
     def _score(self, hidden: Tensor, is_image: Tensor) -> Tensor:
         """Hidden states (B, L, d) -> (B, L, total vocabulary), ids of the other kind hidden (`masked`)."""
-        config = self.config
-        logits = hidden.new_full((*is_image.shape, config.total_vocab_size), masked(hidden.dtype))
-        for rows, ids in (
-            (~is_image, slice(0, config.vocab_size)),
-            (is_image, slice(config.vocab_size, None)),
-        ):
+        logits = hidden.new_full((*is_image.shape, self.config.total_vocab_size), masked(hidden.dtype))
+        for rows, ids in ((~is_image, self._text_ids), (is_image, self._image_ids)):
             if rows.all():
                 logits[..., ids] = self.token_embedder(hidden, ids)
             elif rows.any():
                 logits[..., ids][rows] = self.token_embedder(hidden[rows], ids).to(logits.dtype)
         return logits
+
+    def prepare_for_decoding(self) -> None:
+        """Makes decoding about twice as fast on a CPU, for a copy of the decoder's weights: see `Repacked`.
+
+        Weights may change afterwards; those that did are then multiplied as before. Nothing is done for other
+        devices and for dtypes other than float32, whose usual products have no such weakness.
+        """
+        for layer in self.decoder.layers:
+            own, cross, mlp = layer.self_attention, layer.cross_attention, layer.mlp
+            repack(own.query, own.key, own.value)
+            repack(cross.key, cross.value)
+            repack(mlp.wi_0, mlp.wi_1)
+            for linear in (own.out, cross.query, cross.out, mlp.wo):
+                repack(linear)
+        self.token_embedder.repack(self._text_ids)
+        self.token_embedder.repack(self._image_ids)
+
+    @property
+    def _text_ids(self) -> slice:
+        return slice(0, self.config.vocab_size)
+
+    @property
+    def _image_ids(self) -> slice:
+        return slice(self.config.vocab_size, None)
 
     # ------------------------------------------------------------------ generate
 
@@ -174,6 +196,11 @@ class UnifiedGeneration(GenerationMixin):
                 unconditional_segments=without.segments,
             )
             kwargs["guidance"] = guidance_scale  # by another name, for the same reason
+        uses = (
+            generation_config.use_cache if generation_config is not None else self.generation_config.use_cache
+        )
+        if kwargs.get("use_cache", uses) is not False and not kwargs.get("cache_implementation"):
+            kwargs.setdefault("cache", decoding_cache())
         # they repeat it in place for beams; the caller's stays whole
         kept = EncoderOutput(**encoder_outputs)
         return super().generate(input_ids, generation_config, encoder_outputs=kept, **kwargs)
@@ -234,7 +261,7 @@ class UnifiedGeneration(GenerationMixin):
             targets = rearrange(chunk, "b o t -> (b o) t")
             hidden = self.decode_targets(encoded, targets)
             real = targets != self.config.pad_token_id
-            logits = self.token_embedder(hidden[real], slice(0, self.config.vocab_size))
+            logits = self.token_embedder(hidden[real], self._text_ids)
             picked = logits.float().log_softmax(-1).gather(1, targets[real][:, None])[:, 0]
             flat = torch.zeros(real.shape, device=picked.device).masked_scatter(real, picked)
             total = flat.sum(1).masked_fill(~real.any(1), -torch.inf)  # a place without an option never wins
@@ -277,7 +304,7 @@ class UnifiedGeneration(GenerationMixin):
             hidden = self.decode_targets(
                 encoded, end, codes=context, code_mask=real, code_segments=torch.ones_like(end)
             )
-            logits = self.token_embedder(hidden[:, 1:], slice(self.config.vocab_size, None))
+            logits = self.token_embedder(hidden[:, 1:], self._image_ids)
             picked = logits.float().log_softmax(-1).gather(2, targets[:, 0, :, None])[..., 0]
             total = picked.masked_fill(~real[:, 0], 0.0).sum(1)
             total = total.masked_fill(~real[:, 0].any(1), -torch.inf)
