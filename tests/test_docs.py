@@ -73,6 +73,16 @@ def test_unified_io(tmp_path):
     (tmp_path / "code.py").write_text("\n".join(lines))
     kinds = re.findall(r"types\.(\w+)'", run("python code.py", tmp_path))
     assert kinds == ["Text", "Boxes", "Keypoints", "Segmentation"]
+    shutil.rmtree(tmp_path)  # pytest would keep it for three runs
+
+
+def test_prompting(tmp_path):
+    shutil.copy(ROOT / "docs/example/images/01.jpg", tmp_path / "room.png")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/prompting.md").read_text(), flags=re.S)
+    assert len(blocks) == 4
+    (tmp_path / "code.py").write_text("\n".join(blocks))
+    run("python code.py", tmp_path)
+    assert (tmp_path / "box.png").exists() and (tmp_path / "depth.png").exists()
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Files of the official sizes by their keys and shapes, and models of the official vocabulary."""
 
+import filecmp
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -11,9 +13,11 @@ from unified.conversion import flax_msgpack
 from unified.conversion.architecture import Architecture, from_shapes, of_size
 from unified.conversion.flax_msgpack import read
 from unified.conversion.from_official import convert, unified_io_tasks
+from unified.conversion.to_official import convert_back
 from unified.errors import UserError
 from unified.evaluation.model_folder import load_model_folder
-from unified.model import UnifiedConfig
+from unified.model import UnifiedConfig, UnifiedModel
+from unified.model.official import official_key, to_ours
 from unified.tokenization.tokenizer_set import TokenizerSet
 
 
@@ -102,3 +106,27 @@ def test_a_small_model_of_the_official_vocabulary(tmp_path):
     weights = tmp_path / "x/tokenizer/vqgan.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     assert TokenizerSet.load(tmp_path / "x/tokenizer").hash != tokenizers.hash
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["base", "large"])
+def test_a_larger_size_there_and_back(size, tmp_path):
+    shapes = official.shapes(size)
+
+    def random(key):
+        return official.golden.recipe.det_params({key: shapes[key]}, head_dim=64, tag=size)[key]
+
+    path, folder, again = tmp_path / "x.bin", tmp_path / size, tmp_path / "again.bin"
+    try:
+        flax_msgpack.write(path, flax_msgpack.flax_order(shapes), random)
+        lines = convert(path, folder)
+        assert f"official size '{size}'" in lines[0] and len(lines) == 2
+        assert len(list(folder.glob("model*.safetensors"))) == {"base": 1, "large": 2}[size]
+        weights = UnifiedModel.from_pretrained(folder).state_dict()
+        for name in ("token_embedder.weight", "encoder.layers.0.mlp.wo.weight", "decoder.final_norm.weight"):
+            key = official_key(name)
+            assert torch.equal(weights[name], torch.from_numpy(to_ours(key, random(key)).copy())), name
+        convert_back(folder, again)
+        assert filecmp.cmp(path, again, shallow=False)
+    finally:  # pytest would keep them for three runs
+        shutil.rmtree(tmp_path)

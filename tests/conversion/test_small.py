@@ -1,5 +1,7 @@
 """A random checkpoint of the official `small` shape, converted once: from its file to answers."""
 
+import shutil
+
 import numpy as np
 import official
 import pytest
@@ -62,7 +64,8 @@ def small(tmp_path_factory):
     path = official.write_arrays(folder / "small.bin", flat)
     lines = convert(path, folder / "small")
     assert "official size 'small'" in lines[0] and not any("note" in line for line in lines)
-    return flat, path, folder / "small"
+    yield flat, path, folder / "small"
+    shutil.rmtree(folder)  # pytest would keep it for three runs
 
 
 @pytest.fixture(scope="module")

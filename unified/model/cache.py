@@ -1,4 +1,4 @@
-"""The cache that `generate` fills: keys and values in buffers that are allocated once and written in place."""
+"""The cache that `generate` fills: keys and values in buffers that are written in place."""
 
 from __future__ import annotations
 

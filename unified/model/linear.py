@@ -1,4 +1,4 @@
-"""Matrix products of one input with one or several weights; on CPU, where asked for, with repacked weights."""
+"""Matrix products of one input with one or several weights; on a CPU, if asked for, with repacked ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def project(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
-    """x (..., d) through each of `linears`, which have no biases; at once where they were repacked together."""
+    """x (..., d) through each of `linears` (no biases); at once where they were repacked together."""
     packed: Repacked | None = getattr(linears[0], "repacked", None)
     if packed is not None and packed.modules == linears and packed.usable(x):
         return packed(x)
@@ -51,7 +51,7 @@ class Repacked:
         )
 
     def usable(self, x: Tensor) -> bool:
-        """Whether the product with `x` may be computed here: no gradient, no autocast, weights as they were."""
+        """Whether `x` may be multiplied here: no gradient, no autocast, weights as they were."""
         return (
             x.dtype == torch.float32
             and x.device.type == "cpu"
