@@ -1,4 +1,4 @@
-"""The specs of small local samples of real sets, on the files under $UNIFIED_DATA, where those are present."""
+"""The specs of small local samples of real sets, on the files under $UNIFIED_DATA, if present."""
 
 import os
 from pathlib import Path

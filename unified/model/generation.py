@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from unified.model.attention import additive, compute_dtype, masked
 from unified.model.cache import decoding_cache
+from unified.model.decoder import DecoderLayer
 from unified.model.linear import repack
 from unified.model.outputs import EncoderOutput, UnifiedOutput
 
@@ -129,6 +130,7 @@ class UnifiedGeneration(GenerationMixin):
         devices and for dtypes other than float32, whose usual products have no such weakness.
         """
         for layer in self.decoder.layers:
+            assert isinstance(layer, DecoderLayer)
             own, cross, mlp = layer.self_attention, layer.cross_attention, layer.mlp
             repack(own.query, own.key, own.value)
             repack(cross.key, cross.value)

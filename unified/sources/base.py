@@ -41,6 +41,19 @@ class RowSource(ABC):
                 yield None
 
 
+class Wrapped(RowSource):
+    """As many rows as another source has, each made of that source's row."""
+
+    def __init__(self, rows: RowSource) -> None:
+        self.root, self.rows = rows.root, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def key(self, index: int) -> str:
+        return self.rows.key(index)
+
+
 class RowStream(ABC):
     """Rows that can only be read in their order."""
 

@@ -9,33 +9,27 @@ from typing import Any
 import numpy as np
 
 from unified.errors import UserError
-from unified.sources.base import Row, RowSource
+from unified.sources.base import Row, RowSource, Wrapped
 from unified.sources.paths import Missing, compile_path, parse_path
 from unified.sources.text import as_text
 from unified.specs.example import BadRow
 from unified.specs.source_schema import Join
 
 
-class Joined(RowSource):
+class Joined(Wrapped):
     """Rows of `left`, each with the row or rows of `right` that have the same keys, as Join states."""
 
     def __init__(self, left: RowSource, right: RowSource, spec: Join, where: str) -> None:
-        self.root = left.root
-        self.left, self.right, self.spec = left, right, spec
+        super().__init__(left)
+        self.right, self.spec = right, spec
         on = {spec.on: spec.on} if isinstance(spec.on, str) else spec.on
         self.paths = tuple(on)
         self.names = " and ".join(f"'{path}'" for path in on)
         self.matches = Matches(right, tuple(on.values()), f"{where}.on", unique=not spec.many)
         self._getters = _compile(self.paths)
 
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def key(self, index: int) -> str:
-        return self.left.key(index)
-
     def __getitem__(self, index: int) -> Row:
-        row = self.left[index]
+        row = self.rows[index]
         try:
             values = [get(row) for get in self._getters]
         except Missing as missing:
@@ -82,7 +76,7 @@ class Joined(RowSource):
 
     def column(self, name: str) -> Iterator[Any]:
         if self.spec.name not in (None, name):
-            return self.left.column(name)
+            return self.rows.column(name)
         return super().column(name)
 
     def __getstate__(self) -> dict[str, Any]:

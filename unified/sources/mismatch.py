@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unified.errors import UserError
-from unified.sources.base import Row, RowSource
+from unified.sources.base import Row, RowSource, Wrapped
 from unified.sources.explode import Exploded
 from unified.sources.paths import ELEMENT_KEY, Missing, compile_path, parse_path
 from unified.sources.text import as_text
@@ -18,12 +18,13 @@ TRIES = 64
 """Other rows that are looked at for one that differs."""
 
 
-class Mismatched(RowSource):
+class Mismatched(Wrapped):
     """Rows of which a share has some keys of another row. Where a row of a file was taken apart with `[*]`,
     the other one comes from another row of the file."""
 
     def __init__(self, rows: RowSource, spec: Mismatch, exploded: Sequence[str], where: str) -> None:
-        self.root, self.rows, self.spec = rows.root, rows, spec
+        super().__init__(rows)
+        self.spec = spec
         lists = {str(parse_path(part)[0]) for part in exploded}
         self.moves_element = bool(lists & set(spec.keys))
         if self.moves_element and lists - set(spec.keys):
@@ -31,12 +32,6 @@ class Mismatched(RowSource):
                 f"{where}.keys: {', '.join(sorted(lists))} are taken apart together with [*], so they can "
                 f"only come from another row together"
             )
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def key(self, index: int) -> str:
-        return self.rows.key(index)
 
     def __getitem__(self, index: int) -> Row:
         row = self.rows[index]

@@ -7,26 +7,20 @@ from collections.abc import Iterator, Mapping
 from string import Formatter
 from typing import Any
 
-from unified.sources.base import Row, RowSource
+from unified.sources.base import Row, RowSource, Wrapped
 from unified.sources.paths import Missing, compile_path
 from unified.sources.text import as_text
 from unified.specs.example import BadRow
 
 
-class Parsed(RowSource):
+class Parsed(Wrapped):
     """Rows with the parts of the texts at some paths: path -> template, `{video}$_${clip}`."""
 
     def __init__(self, rows: RowSource, templates: Mapping[str, str]) -> None:
-        self.root, self.rows = rows.root, rows
+        super().__init__(rows)
         self.templates = dict(templates)
         self.patterns = {path: expression(template) for path, template in templates.items()}
         self.names = {name for pattern in self.patterns.values() for name in pattern.groupindex}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def key(self, index: int) -> str:
-        return self.rows.key(index)
 
     def __getitem__(self, index: int) -> Row:
         row = self.rows[index]

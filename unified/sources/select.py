@@ -9,27 +9,21 @@ from typing import Any
 import numpy as np
 
 from unified.errors import UserError
-from unified.sources.base import Row, RowSource, RowStream
+from unified.sources.base import Row, RowSource, RowStream, Wrapped
 from unified.sources.paths import Missing, compile_path, parse_path
 from unified.sources.text import as_text
 from unified.specs.source_schema import SourceBase, Values
 
 
-class Numbered(RowSource):
+class Numbered(Wrapped):
     """Rows with their number under one or two names, as `number` and `index` of a source say."""
 
     def __init__(self, rows: RowSource, spec: SourceBase) -> None:
-        self.root, self.rows = rows.root, rows
+        super().__init__(rows)
         self.names = _numbers(spec)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def __getitem__(self, index: int) -> Row:
         return self.rows[index] | {name: index + start for name, start in self.names.items()}
-
-    def key(self, index: int) -> str:
-        return self.rows.key(index)
 
     def column(self, name: str) -> Iterator[Any]:
         if name in self.names:

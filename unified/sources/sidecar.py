@@ -7,24 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unified.sources.base import Row, RowSource
+from unified.sources.base import Row, RowSource, Wrapped
 from unified.sources.location import AbsentFile
 from unified.sources.paths import Missing, compile_path
 from unified.specs.example import BadRow
 
 
-class WithFiles(RowSource):
+class WithFiles(Wrapped):
     """Rows with the documents that they name: key -> format string of the file's path below the root."""
 
     def __init__(self, rows: RowSource, files: Mapping[str, str], folder: Path) -> None:
-        self.root, self.rows = rows.root, rows
+        super().__init__(rows)
         self.files, self.folder = dict(files), folder
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def key(self, index: int) -> str:
-        return self.rows.key(index)
 
     def __getitem__(self, index: int) -> Row:
         row = self.rows[index]

@@ -109,7 +109,7 @@ def _check_join(join: Join, at: Key, outer: list[str]) -> Found:
     there = join.source.splits
     absent = [split for split in outer if split not in there and ANY_SPLIT not in there]
     if there and absent and not join.optional and outer != [ANY_SPLIT]:
-        message = f'no split \'{absent[0]}\', which the outer source has; add it, or `"*"` for all'
+        message = f"no split '{absent[0]}', which the outer source has; add it, or `\"*\"` for all"
         yield (*at, "source", "splits"), f"{message} (with `optional: true` its rows have no match)"
     yield from _check(join.source, (*at, "source"), [split for split in outer if split not in absent])
 
