@@ -66,7 +66,8 @@ def test_unified_io(tmp_path):
     said = [run(command, tmp_path) for command in others]
     assert "official size 'small'" in said[0] and all(said)
     with Image.open(tmp_path / "box.png") as box, Image.open(tmp_path / "depth.png") as depth:
-        assert box.size == depth.size == (640, 426) and np.array(depth).max() <= 1000
+        assert box.width == 640 and box.height >= 426  # words, where there are any, stand below
+        assert depth.size == (640, 426) and np.array(depth).max() <= 1000
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/unified_io.md").read_text(), flags=re.S)
     lines = [f"print(type({line.split('#')[0]}))" if line.startswith("pipe(") else line
              for line in code.splitlines()]  # fmt: skip
