@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -37,6 +38,12 @@ QUESTIONS = {
 @pytest.fixture(scope="module")
 def pipe(run):
     return unified.pipeline(run, "cpu")
+
+
+def test_a_second_decoder_only_where_there_is_room_for_it(pipe, run, monkeypatch):
+    assert hasattr(pipe.model.decoder.layers[0].mlp.wo, "repacked")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    assert not hasattr(unified.pipeline(run, "cpu").model.decoder.layers[0].mlp.wo, "repacked")
 
 
 def test_importing_unified_imports_no_torch():

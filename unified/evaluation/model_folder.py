@@ -71,6 +71,14 @@ def find_model_folder(name_or_path: str | Path) -> Path:
     )
 
 
+def _room_for_a_copy(model: UnifiedModel) -> bool:
+    """Whether a second decoder takes less than half of the free memory."""
+    import psutil
+
+    weights = [*model.decoder.parameters(), *model.token_embedder.parameters()]
+    return 2 * sum(w.nbytes for w in weights) < psutil.virtual_memory().available
+
+
 def load_model_folder(
     name_or_path: str | Path,
     device: str | None = None,
@@ -115,7 +123,8 @@ def load_model_folder(
     processor = build_processor(config, tokenizers, strict=strict)
     if where is not None:
         model = model.to(where)
-        model.prepare_for_decoding()
+        if _room_for_a_copy(model):
+            model.prepare_for_decoding()
     return ModelFolder(folder, model.eval(), processor, read_tasks(folder), trained)
 
 
