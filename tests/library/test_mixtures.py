@@ -38,7 +38,7 @@ def test_groups_of_unified_io() -> None:
     for entry in mixture.entries:
         assert entry.group is not None
         sums[entry.group] += found[entry.task.name]
-    sixteenths = {group: 2 for group in sums} | {"image_synthesis": 3, "dense_labelling": 1}
+    sixteenths = dict.fromkeys(sums, 2) | {"image_synthesis": 3, "dense_labelling": 1}
     whole = sum(sixteenths[group] for group in sums)
     assert sums == pytest.approx({group: sixteenths[group] / whole for group in sums})
     ratio = found["refcoco"] / found["refcocog"]
