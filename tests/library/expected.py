@@ -10,6 +10,7 @@ tests/assets/library/expected/<family>.yaml.
         "vqa_accuracy: yes/no": 0.9
       perfect:                  # only where it is not the official maximum: the tokenizers' ceiling
         cider: 3.1              # by label; a number (within 0.005), or {at_least: 0.9} / {at_most: 0.2}
+                                # / {or_absent: 1} of metrics that need a program (Java)
 
 A comment says how each number was worked out by hand. A mirror whose fixture has the same content may say
 `vqav2_hub: {same_as: vqav2}`.
