@@ -283,11 +283,12 @@ def hub() -> None:
         rows = []
         for n in range(1, 6):
             image, image_id = coco_picture(part, n), PICTURES[part, n]
+            stored = LIBRARY / "coco" / f"{part}2017" / f"{image_id:012d}.jpg"
             found = [annotation(item, image, image_id, k) for k, item in enumerate(image.items)]
             rows.append(
                 {
                     "image_id": image_id,
-                    "image": str(LIBRARY / "coco" / f"{part}2017" / f"{image_id:012d}.jpg"),
+                    "image": {"bytes": stored.read_bytes(), "path": None},
                     "width": image.width,
                     "height": image.height,
                     "objects": {
