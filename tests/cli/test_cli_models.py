@@ -57,7 +57,7 @@ def spoil(model, file, change):
         ("model.safetensors", b"", "its weights cannot be loaded"),
         ("model.safetensors", b"\x93\xfa\x00\xff" * 99, "its weights cannot be loaded"),
         ("tokenizer", None, "carries no tokenizer set"),
-        ("tokenizer/tokenizer.yaml", None, "holds no tokenizer.yaml"),
+        ("tokenizer/tokenizer.yaml", None, "holds no tokenizer.yaml. Either the folder is damaged: copy it again"),
         ("tokenizer/tokenizer.yaml", b"a: [", "tokenizer.yaml:1: not valid YAML"),
         ("tokenizer/tokenizer.yaml", b"- a", "tokenizer.yaml:1: must be a mapping"),
         ("tokenizer/tokenizer.yaml", b"\x93\xfa", "tokenizer.yaml:1: the file is not UTF-8 text"),

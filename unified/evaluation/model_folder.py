@@ -152,8 +152,9 @@ def read_tokenizers(folder: Path) -> TokenizerSet:
         raise UserError(f"{folder}: carries no tokenizer set (a folder {TOKENIZER}/); export the run again")
     if not (own / FILE).is_file():
         raise UserError(
-            f"{own}: is no whole tokenizer set, it holds no {FILE}. A converted checkpoint of a vocabulary "
-            "that is not the official one has only its image tokenizer there: it takes no prompts, but "
+            f"{own}: is no whole tokenizer set, it holds no {FILE}. Either the folder is damaged: copy it "
+            "again, or export the run again. Or it is a converted checkpoint of a vocabulary that is not the "
+            "official one, which has only its image tokenizer there: it takes no prompts, but "
             "UnifiedModel.from_pretrained and VQModel.load read it"
         )
     return TokenizerSet.load(own)
