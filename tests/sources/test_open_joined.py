@@ -66,6 +66,12 @@ def test_all_rows_that_match(tmp_path: Path) -> None:
         rows[2]
     rows = open_rows(tmp_path, json_source("a", join=[{**join, "optional": True}]))
     assert rows[2] == {"id": 3, "all": []}
+    everything = {"on": "*", "as": "all", "many": True, "source": json_source("b")}
+    rows = open_rows(tmp_path, json_source("a", join=[everything]))
+    assert [o["n"] for o in rows[2]["all"]] == [0, 1, 9] and rows[0]["all"] is rows[2]["all"]
+    assert list(rows.column("id")) == [1, 2, 3] and next(rows.column("all")) is rows[0]["all"]
+    with pytest.raises(BadRow, match="a key 'id' of its own"):
+        open_rows(tmp_path, json_source("a", join=[{**everything, "as": "id"}]))[0]
     one = {"on": "id", "source": json_source("b")}
     with pytest.raises(UserError, match="'id' = 2 stands in two rows of b.json .*take all with `many: true`"):
         open_rows(tmp_path, json_source("a", join=[one]))

@@ -18,7 +18,7 @@ ROW = {
     "col.with.dots": "whole",
     "array": np.arange(6).reshape(3, 2),
     "nothing": None,
-    "class": NamedInt(3, "dog"),
+    "class": NamedInt(3, "dog", ("cat", "cow", "hen", "dog")),
 }
 
 
@@ -42,6 +42,7 @@ ROW = {
         ("{a.b.c}-{a.list[1]}", "1-20"),
         ("{class}", "dog"),
         ("{class:02d}", "03"),
+        ("class.names", ("cat", "cow", "hen", "dog")),
         ("a.list[1:]", [20, 30]),
         ("cell[:-2]", "00"),
         ("objects[].box[:1]", [[1], [3]]),

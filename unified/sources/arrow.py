@@ -132,7 +132,7 @@ class ClassName:
         # Sets of the hub write -1 where a row has no label.
         if index is None or not 0 <= index < len(self.names):
             return None
-        return NamedInt(index, self.names[index])
+        return NamedInt(index, self.names[index], self.names)
 
 
 @dataclass(frozen=True)

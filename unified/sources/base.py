@@ -103,14 +103,16 @@ def concatenate(parts: Sequence[RowSource]) -> RowSource:
 
 
 class NamedInt(int):
-    """A class index whose name the data set itself knows: text where text is asked for."""
+    """A class index whose name the data set itself knows: text where text is asked for. `names`: those of
+    all classes, in their order."""
 
     name: str
+    names: tuple[str, ...]
 
-    def __new__(cls, index: int, name: str) -> NamedInt:
+    def __new__(cls, index: int, name: str, names: tuple[str, ...] = ()) -> NamedInt:
         self = super().__new__(cls, index)
-        self.name = name
+        self.name, self.names = name, names
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return NamedInt, (int(self), self.name)
+        return NamedInt, (int(self), self.name, self.names)

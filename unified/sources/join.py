@@ -69,7 +69,7 @@ class Joined(Wrapped):
         if name is None:
             return {**found, **row} if found else row
         if name in row:
-            raise BadRow(f"the row has a key '{name}' of its own; choose another name (`as`)")
+            raise _taken(name)
         if found is None and self.spec.many:
             found = []
         return {**row, name: found}
@@ -85,6 +85,29 @@ class Joined(Wrapped):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
         self._getters = _compile(self.paths)
+
+
+class WithAll(Wrapped):
+    """Rows of `left`, each with all rows of `right` as a list under the join's name: one list, read once."""
+
+    def __init__(self, left: RowSource, right: RowSource, spec: Join) -> None:
+        super().__init__(left)
+        assert spec.name is not None  # the lint asks for it
+        self.name = spec.name
+        self.all = [right[i] for i in range(len(right))]
+
+    def __getitem__(self, index: int) -> Row:
+        row = self.rows[index]
+        if self.name in row:
+            raise _taken(self.name)
+        return {**row, self.name: self.all}
+
+    def column(self, name: str) -> Iterator[Any]:
+        return super().column(name) if name == self.name else self.rows.column(name)
+
+
+def _taken(name: str) -> BadRow:
+    return BadRow(f"the row has a key '{name}' of its own; choose another name (`as`)")
 
 
 class Matches:

@@ -8,13 +8,14 @@ from unified.errors import UserError, did_you_mean
 from unified.sources.base import RowSource, RowStream
 from unified.sources.explode import Exploded, ExplodedStream
 from unified.sources.fields import compile_fields, input_paths
-from unified.sources.join import Joined
+from unified.sources.join import Joined, WithAll
 from unified.sources.location import Place
 from unified.sources.mismatch import Mismatched
 from unified.sources.parse import Parsed
 from unified.sources.paths import exploded_part
 from unified.sources.select import Numbered, Selected, SelectedStream, conditions
 from unified.sources.sidecar import WithFiles
+from unified.specs.source_rules import ALL_ROWS, ANY_SPLIT
 from unified.specs.source_schema import (
     ActivityNetEntitiesSource,
     CocoSource,
@@ -37,9 +38,6 @@ from unified.specs.source_schema import (
 
 if TYPE_CHECKING:
     from unified.specs.load import LoadedTask
-
-ANY_SPLIT = "*"
-"""Split of a nested source that stands for all."""
 
 
 def open_source(task: LoadedTask, split: str) -> RowSource | RowStream:
@@ -95,7 +93,8 @@ def _rows(place: Place, split: str) -> RowSource | RowStream:
                 f'`"*"` for every split'
             )
         right = _random(_rows(inner, split), inner, "type")
-        rows = Joined(rows, right, join, place.at(f"join[{i}]"))
+        everything = join.on == ALL_ROWS
+        rows = WithAll(rows, right, join) if everything else Joined(rows, right, join, place.at(f"join[{i}]"))
     return Selected(rows, wanted, place.at("where")) if wanted else rows
 
 

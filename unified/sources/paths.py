@@ -196,6 +196,8 @@ def _walk(value: Any, steps: tuple[Step, ...], row: Row, at: str) -> Any:
         if value is None:
             raise Missing(f"'{at}' is null")
         if isinstance(step, str):
+            if isinstance(value, NamedInt) and step == "names":
+                value = {step: value.names}
             if not isinstance(value, Mapping):
                 raise Missing(f"'{at}' has no keys: it is {_kind(value)}")
             if step not in value:

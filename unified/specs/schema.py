@@ -30,7 +30,8 @@ class FieldSpec(Strict):
     `a[b]` by the number that stands at `b`, `a[1:3]` cuts a list or a text, `a[].b` collects all elements
     into one value, `a[*]` makes one example for each element (`a[][*]`: of the lists in a; `[*]`: its number;
     `a[:*]`: those before it). A path with braces is a format string over the row
-    (`"{folder}/{stem}_depth.png"`). `a | b` is the first that the row has, or of files, that exists."""
+    (`"{folder}/{stem}_depth.png"`). `a | b` is the first that the row has, or of files, that exists.
+    `a.names`: of a class whose data set knows the names (hub, parquet), those of all classes."""
     format: str | None = None
     """Boxes (also of grounded_text): xyxy (default), xywh, cxcywh, yxyx. Points: xy. Keypoints: coco.
     Each with `normalized_` before it when in 0..1. Mask: png, rle, polygon, bool. Segmentation: png.

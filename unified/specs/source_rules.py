@@ -13,6 +13,8 @@ from unified.specs.source_schema import CsvSource, HfSource, Join, Source, Sourc
 
 SPLIT_WORDS = {"val": "validation", "valid": "validation", "dev": "validation", "eval": "validation"}
 ANY_SPLIT = "*"
+ALL_ROWS = "*"
+"""A join's `on` that every row of the other source fulfils."""
 
 
 def check_source(spec: TaskSpec) -> Found:
@@ -102,6 +104,8 @@ def _check_join(join: Join, at: Key, outer: list[str]) -> Found:
     for left in [join.on] if isinstance(join.on, str) else join.on:
         if "[*]" in left:
             yield (*at, "on"), f"'{left}': rows are joined before [*] takes them apart; use [] instead"
+    if join.on == ALL_ROWS and not join.many:
+        yield (*at, "on"), f"'{ALL_ROWS}' means all rows of the other source; add `many: true`"
     if join.many and join.name is None:
         yield (*at, "many"), "a list of rows needs a name: add `as`"
     if _is_stream(join.source):

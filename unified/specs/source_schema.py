@@ -31,7 +31,8 @@ class Join(Strict):
 
     on: str | dict[str, str]
     """Key that both rows have, or {path in the row: key of the right row}; several must all be equal.
-    Compared as text. Without `many` a right key may stand in one row only."""
+    Compared as text. Without `many` a right key may stand in one row only. `"*"`: all right rows, whatever
+    the row is (the classes of a data set); it needs `many`."""
     source: Source
     """Any source with splits of its own; split `"*"` is there for all. Without a `root` it has that of the
     outer source."""
