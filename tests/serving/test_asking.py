@@ -107,6 +107,7 @@ def test_places_in_pixels(asker):
 def test_options_given_as_a_field(asker):
     question = asker.task("choice", [PHOTO], {"question": "which ?", "choices": "a thing|another"})
     assert question.example.options == ("a thing", "another")
+    assert asker.task("choice", [PHOTO], {"question": "which ?"}).example.options is None  # anything goes
 
 
 def test_the_folder_of_the_training_data_is_not_needed(monkeypatch):

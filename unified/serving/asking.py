@@ -80,7 +80,8 @@ class Asker:
         self, task: LoadedTask, prompt: str, images: Sequence[Any], fields: Mapping[str, Any]
     ) -> Question:
         spec = task.spec
-        options = [] if spec.options is None else [spec.options.field or spec.options.pool]
+        ranked = spec.options is not None and spec.options.decode == "rank"
+        options = [spec.options.field or spec.options.pool] if spec.options is not None and ranked else []
         needed = list(
             dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *filter(None, options)])
         )

@@ -278,6 +278,8 @@ def _options(
     options = tuple(spec.options.choices or ())
     if spec.options.field is not None:
         value = values.get(spec.options.field)
+        if value is None and target is None and spec.options.decode == "constrain":
+            return None  # somebody asks and gives no options
         if not isinstance(value, Texts) or not value.items:
             raise BadRow(f"there are no options in '{spec.options.field}'")
         options = value.items

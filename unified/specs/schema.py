@@ -117,6 +117,8 @@ class OptionsSpec(Strict):
     """A `texts` field; the options of every row are its strings in all evaluated rows, in order (retrieval).
     In training there are no options."""
     decode: Literal["rank", "constrain"] = "constrain"
+    """constrain: only an option can be written (without those of a `field`, which `unified prompt` may leave
+    out, anything). rank: each option is scored."""
 
 
 class GenerationSpec(Strict):
