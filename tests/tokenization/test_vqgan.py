@@ -14,6 +14,7 @@ from taming.modules.diffusionmodules.model import Decoder, Encoder
 from taming.modules.vqvae.quantize import VectorQuantizer2
 
 from unified.errors import UserError
+from unified.tokenization import vqgan_cpu
 from unified.tokenization.vqgan import VQConfig, VQModel, read_weights
 
 SHAPE = {
@@ -134,6 +135,38 @@ def test_codes_do_not_depend_on_the_batch(toy):
     many = torch.from_numpy(images)[order].repeat(3, 1, 1, 1)
     assert torch.equal(toy.image.encode(many), together[order].repeat(3, 1))
     assert torch.equal(toy.image.encode(images.astype(np.float32)), together)
+
+
+@pytest.mark.parametrize("narrow", [1, 1000], ids=["winograd", "direct"])
+def test_large_images_in_strips_have_the_same_codes(narrow, taming, pixels, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vqgan_cpu, "SMALL", 0)
+    monkeypatch.setattr(vqgan_cpu, "NARROW", narrow)
+    monkeypatch.setattr(vqgan_cpu, "STRIP", 2**14)  # four rows of the first map
+    torch.save(taming.state_dict(), tmp_path / "w.ckpt")
+    model = VQModel.load(config, tmp_path / "w.ckpt")
+    codes, _ = taming(pixels)
+    assert torch.equal(model.encode(pixels), codes)
+    assert torch.equal(model.encode(pixels[3:4]), codes[3:4])
+    images = pixels.float() / 127.5 - 1
+    plain = model.to_latent(rearrange(images, "b h w c -> b c h w")).detach()
+    strips = torch.cat([model._on_cpu(image[None]) for image in images])
+    assert (plain - strips).abs().max() < 1e-5 * plain.abs().max()
+    oblong = pixels[:, :12, :20]  # maps of an odd number of rows
+    assert torch.equal(model.encode(oblong), taming(oblong)[0])
+
+
+def test_changed_weights_change_the_codes(taming, pixels, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vqgan_cpu, "SMALL", 0)
+    monkeypatch.setattr(vqgan_cpu, "NARROW", 1)
+    torch.save(taming.state_dict(), tmp_path / "w.ckpt")
+    model = VQModel.load(config, tmp_path / "w.ckpt")
+    before = model.encode(pixels)
+    for weight in model.encoder.parameters():
+        weight.copy_(weight + 0.05 * torch.randn(weight.shape, generator=torch.manual_seed(1)))
+    after = model.encode(pixels)
+    assert not torch.equal(before, after)
+    model._on_cpu._weights.clear()
+    assert torch.equal(model.encode(pixels), after)
 
 
 def test_autocast_around_it_changes_nothing(toy):

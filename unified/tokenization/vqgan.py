@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from unified.errors import UserError
 from unified.specs.document import read_file
 from unified.specs.problems import SpecError
+from unified.tokenization.vqgan_cpu import CpuEncoder
 
 ENCODE_CHUNK = 8
 """Images a pass of the encoder. The pass always has this many, so that a code never depends on what
-else is in the batch: convolutions choose another order of summation for another batch size."""
+else is in the batch: convolutions choose another order of summation for another batch size. Large images on
+a CPU go one by one."""
 
 RELEASED_GLOBALS = ("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",)
 """Classes that released checkpoints name in parts we do not read; replaced by an empty one."""
@@ -102,6 +104,7 @@ class VQModel(nn.Module):
         self.quant_conv = nn.Conv2d(config.ddconfig.z_channels, config.embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(config.embed_dim, config.ddconfig.z_channels, 1)
         self.config = config
+        self._on_cpu = CpuEncoder(self.encoder, self.quant_conv)
 
     @property
     def n_codes(self) -> int:
@@ -146,10 +149,13 @@ class VQModel(nn.Module):
         return self.quantize.embedding.weight
 
     def nearest(self, latent: Tensor) -> Tensor:
-        """latent (B, d, h, w) -> codes (B, h w) of the nearest codebook entries, in taming's arithmetic."""
+        """latent (B, d, h, w) -> codes (B, h w) of the nearest codebook entries.
+
+        |e|^2 - 2 z e in one matmul: |z|^2 is the same for all entries, and only rounds.
+        """
         z = rearrange(latent.float(), "b d h w -> (b h w) d")
         book = self.codebook.float()
-        distance = z.square().sum(1, keepdim=True) + book.square().sum(1) - 2 * (z @ book.T)
+        distance = torch.addmm(book.square().sum(1), z, book.T, alpha=-2)
         return rearrange(distance.argmin(1), "(b n) -> b n", b=len(latent))
 
     def lookup(self, codes: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -180,13 +186,20 @@ class VQModel(nn.Module):
                 f"width, 3) with sides that are multiples of {self.factor}"
             )
         device = self.quant_conv.weight.device
+        on_cpu = device.type == "cpu"
+        size = 1 if on_cpu and self._on_cpu.large(*pixels.shape[1:3]) else ENCODE_CHUNK
         codes = []
         with torch.autocast(device.type, enabled=False):
-            for chunk in pixels.split(ENCODE_CHUNK):
-                full = torch.zeros((ENCODE_CHUNK, *chunk.shape[1:]), device=device)
+            for chunk in pixels.split(size):
+                full = torch.zeros((size, *chunk.shape[1:]), device=device)
                 full[: len(chunk)] = chunk.to(device=device, dtype=torch.float32)
-                images = rearrange(full / 127.5 - 1, "b h w c -> b c h w").contiguous()
-                codes.append(self.nearest(self.to_latent(images))[: len(chunk)])
+                images = full.div_(127.5).sub_(1)
+                if on_cpu:
+                    latent = self._on_cpu(images)
+                else:
+                    latent = self.to_latent(rearrange(images, "b h w c -> b c h w").contiguous())
+                codes.append(self.nearest(latent)[: len(chunk)])
+        self._on_cpu.release()
         cells = (pixels.shape[1] // self.factor) * (pixels.shape[2] // self.factor)
         return torch.cat(codes) if codes else torch.zeros((0, cells), dtype=torch.int64, device=device)
 
