@@ -57,7 +57,7 @@ def spoil(model, file, change):
         ("model.safetensors", b"", "its weights cannot be loaded"),
         ("model.safetensors", b"\x93\xfa\x00\xff" * 99, "its weights cannot be loaded"),
         ("tokenizer", None, "carries no tokenizer set"),
-        ("tokenizer/tokenizer.yaml", None, "holds no tokenizer.yaml. Either the folder is damaged: copy it again"),
+        ("tokenizer/tokenizer.yaml", None, "holds no tokenizer.yaml. Either the folder is damaged"),
         ("tokenizer/tokenizer.yaml", b"a: [", "tokenizer.yaml:1: not valid YAML"),
         ("tokenizer/tokenizer.yaml", b"- a", "tokenizer.yaml:1: must be a mapping"),
         ("tokenizer/tokenizer.yaml", b"\x93\xfa", "tokenizer.yaml:1: the file is not UTF-8 text"),
@@ -191,6 +191,38 @@ def test_eval_of_more_images_than_the_model_takes(run, refused, here):
     (here / "x").mkdir()
     arguments = ["--tasks", "toybox_story", "--limit", "2", "--out", "x"]
     assert "images, but the model takes at most 2 (max_images)" in refused("eval", run, *arguments)
+
+
+def test_tasks_without_data_are_left_out_and_listed(run, here, capfd):
+    """Named they are an error, but the others are evaluated all the same."""
+    tasks = "rows_task.yaml,gone_task.yaml,no_images_task.yaml,toybox_story"
+    arguments = ["--tasks", tasks, "--split", "train", "--limit", "2", "--out", "x"]
+    assert main(["eval", str(run), *arguments]) == 2
+    out, err = capfd.readouterr()
+    assert err.startswith("error: not evaluated, as told above: gone_task, no_images_task, toybox_story;")
+    assert "\n  gone_task: source.splits.train: no such file: " in out and "wrote x" in out
+    found = json.loads((here / "x/results.json").read_text())
+    assert list(found["tasks"]) == ["rows_task"]
+    why = found["about"]["not_evaluated"]
+    assert "takes at most 2 (max_images)" in why["toybox_story"]
+    assert "row 1: field 'image': no such file: " in why["no_images_task"]
+    assert main(["report", "x"]) == 0 and "gone_task" in (here / "x/report.html").read_text()
+
+
+def test_a_tag_means_what_is_here(run, said, here, monkeypatch):
+    from unified.evaluation import evaluator
+    from unified.specs.load import load_task
+
+    found = {name: load_task(here / f"{name}.yaml") for name in ("gone_task", "rows_task")}
+    monkeypatch.setattr(evaluator, "_tagged", lambda tag, carried: found)
+    out = said("eval", run, "--tasks", "tag:mine", "--split", "train", "--limit", "2", "--out", "x")
+    assert "gone_task: not evaluated: source.splits.train: no such file: " in out and "rows_task" in out
+
+
+def test_nothing_has_data(run, refused, here):
+    message = refused("eval", run, "--split", "train", "--tasks", "gone_task.yaml,no_images_task.yaml")
+    assert "nothing that can be evaluated here:\n  gone_task: source.splits.train: no such file: " in message
+    assert "\n  no_images_task: " in message and "`unified tasks show NAME`" in message
 
 
 def test_an_evaluation_that_fails_leaves_the_last_one(run, said, contents, here):

@@ -1,5 +1,5 @@
-"""Writes the fixtures of NYU Depth v2, captions of COCO 2014, MagicBrush and InstructPix2Pix in the official
-formats: `python tests/library/make_pixels.py`. Pictures are of the toybox."""
+"""Writes the fixtures of NYU Depth v2 and its normals, COCO 2014 captions, MagicBrush and InstructPix2Pix in
+the official formats: `python tests/library/make_pixels.py`. Pictures are of the toybox."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def toybox(kind: str) -> ToyboxRows:
 def nyu_depth() -> None:
     """HDF5 holds MATLAB's axes in reverse: (n, 3, w, h) and (n, w, h)."""
     rows, source = [], toybox("depth")
-    for i in range(6):
+    for i in range(8):
         row = source[i]
         rows.append((np.asarray(row["image"])[:HEIGHT, :WIDTH], np.asarray(row["depth"])[:HEIGHT, :WIDTH]))
     folder = ROOT / "nyu_depth_v2"
@@ -37,13 +37,27 @@ def nyu_depth() -> None:
         depths = np.stack([depth.T for _, depth in rows]).astype(np.float32)
         for name, values in (("images", pictures), ("depths", depths), ("rawDepths", depths)):
             file.create_dataset(name, data=values, compression="gzip", track_times=False)
-    savemat(folder / "splits.mat", {"trainNdxs": np.array([[2], [5]], np.uint16),
+    savemat(folder / "splits.mat", {"trainNdxs": np.array([[2], [5], [7], [8]], np.uint16),
                                     "testNdxs": np.array([[1], [3], [4], [6]], np.uint16)})  # fmt: skip
 
 
+def nyu_normals() -> None:
+    """As released for DSINE: colours of vectors that point into the surface; a black corner has none."""
+    source = toybox("normals")
+    for i in range(8):
+        row = source[i]
+        vectors = -np.asarray(row["normals"])[:HEIGHT, :WIDTH]
+        colours = np.round((vectors + 1) * 127.5).astype(np.uint8)
+        colours[:4, :6] = 0
+        folder = ROOT / "dsine_eval" / "nyuv2" / ("train" if i < 4 else "test")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(row["image"])[:HEIGHT, :WIDTH]).save(folder / f"{i:06d}_img.png")
+        Image.fromarray(colours).save(folder / f"{i:06d}_normal.png")
+
+
 def coco_captions() -> None:
-    """Of the pictures and sentences in dataset_coco.json."""
-    karpathy = json.loads((ROOT / "coco" / "dataset_coco.json").read_text())["images"]
+    """Of the first pictures in dataset_coco.json, and two of the sentences said of each."""
+    karpathy = json.loads((ROOT / "coco" / "dataset_coco.json").read_text())["images"][:8]
     for split in ("train2014", "val2014"):
         images, annotations = [], []
         for image in (i for i in karpathy if i["filepath"] == split):
@@ -52,7 +66,7 @@ def coco_captions() -> None:
             images.append({"license": 1, "file_name": image["filename"], "height": height, "width": width,
                            "id": image["cocoid"], "date_captured": "2013-11-14 16:28:13"})  # fmt: skip
             annotations += [{"image_id": image["cocoid"], "id": s["sentid"], "caption": s["raw"]}
-                            for s in image["sentences"][:1]]  # fmt: skip
+                            for s in image["sentences"][:2]]  # fmt: skip
         content = {"info": {"year": 2014}, "images": images, "licenses": [], "annotations": annotations}
         document(f"coco/annotations/captions_{split}.json", json.dumps(content))
 
@@ -83,7 +97,31 @@ def edits() -> None:
     parquet(path, pix2pix, features)
 
 
+def magicbrush_test() -> None:
+    """Two sessions of two turns; the second starts from the result of the first."""
+    source, sessions = toybox("edit"), {}
+    for i, session in enumerate(("30", "139")):
+        row = source[i]
+        before, after = (np.asarray(row[key]) for key in ("image", "target_image"))
+        changed = np.any(before != after, axis=2)
+        pictures = {"input": before, "mask1": np.where(changed, 0, 255).astype(np.uint8), "output1": after,
+                    "mask2": np.zeros_like(before), "output2": after[:, ::-1]}  # fmt: skip
+        folder = ROOT / "magicbrush" / "test" / "images" / session
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, pixels in pictures.items():
+            Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{session}-{name}.png")
+        said = {1: ("input", row["instruction"]), 2: ("output1", "swap left and right")}
+        sessions[session] = [
+            {"input": f"{session}-{start}.png", "mask": f"{session}-mask{turn}.png",
+             "output": f"{session}-output{turn}.png", "instruction": told}
+            for turn, (start, told) in said.items()
+        ]  # fmt: skip
+    document("magicbrush/test/edit_sessions.json", json.dumps(sessions, indent=1))
+
+
 if __name__ == "__main__":
     nyu_depth()
+    nyu_normals()
     coco_captions()
     edits()
+    magicbrush_test()
