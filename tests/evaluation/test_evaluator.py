@@ -126,6 +126,18 @@ def test_another_split_and_progress(loaded):
         evaluate(loaded.model, loaded.processor, tasks, split="validatoin")
 
 
+def test_rows_to_train_on_are_not_needed(run, tmp_path):
+    """Whoever has a benchmark's validation split alone is told its score, without a trivial predictor's."""
+    (tmp_path / "rows.jsonl").write_text('{"text": "two", "answer": "2"}\n' * 3)
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\nsource: {type: jsonl, splits: {train: gone.jsonl, validation: rows.jsonl}}\n"
+        "fields: {text: text, answer: answer}\ninput: {prompt: '{{ text }} ?'}\ntarget: {field: answer}\n"
+    )
+    found = run_eval(run, str(tmp_path / "mine.yaml"), out=tmp_path / "out", device="cpu").tasks["mine"]
+    assert found.n == 3 and found.baseline is None
+    assert found.notes["baseline"].startswith("none, without rows to train on: source.splits.train: no such")
+
+
 def test_a_perfect_model_scores_one(loaded, monkeypatch):
     """Answers that equal the truth score the metric's best, whatever baseline and ceiling are."""
     monkeypatch.setattr(evaluator, "BASELINE_ROWS", 24)

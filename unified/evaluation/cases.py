@@ -15,6 +15,7 @@ from unified.errors import UserError
 from unified.evaluation.metrics.base import strings
 from unified.sources.base import RowSource, RowStream
 from unified.sources.fields import read_fields
+from unified.sources.location import AbsentFile, MissingData
 from unified.sources.open import open_source
 from unified.specs.build import build_example
 from unified.specs.example import BadRow, Example
@@ -91,7 +92,7 @@ def read_in_parts(
     pool = None if task.spec.options is None else task.spec.options.pool
     source = open_source(task, split)
     answers = answer_fields(task.spec) if unanswered else frozenset()
-    part, first = Cases(), True
+    part, first, only_absent = Cases(), True, True
     for key, row in _rows(source, limit):
         try:
             if isinstance(row, BadRow):
@@ -105,6 +106,7 @@ def read_in_parts(
             target = true_answer(task, example) if answered else None
         except BadRow as bad:
             part.skipped.append((key, str(bad)))
+            only_absent &= isinstance(bad, AbsentFile) or isinstance(bad.__cause__, AbsentFile)
             continue
         if pool is None and len(part.examples) == size:
             yield part
@@ -117,7 +119,8 @@ def read_in_parts(
         what = f"; the first: {part.skipped[0][0]}: {part.skipped[0][1]}" if part.skipped else ""
         if task.spec.submission is not None and not unanswered:
             what += "; where the answers are hidden, `--submission FOLDER` writes the file for the server"
-        raise UserError(f"{task.path}: no row of split '{split}' can be used{what}")
+        error = MissingData if part.skipped and only_absent else UserError
+        raise error(f"{task.path}: no row of split '{split}' can be used{what}")
     if pool is not None:
         _pool(part, pool)
     yield part

@@ -33,6 +33,7 @@ from unified.evaluation.results import (
 from unified.evaluation.samples import save_samples, words_of
 from unified.evaluation.scoring import Judge, OptionScores, judges_of, right_scores
 from unified.evaluation.submission import Submission, wants_scores, with_submission
+from unified.sources.location import MissingData
 from unified.specs.load import LoadedTask, list_tasks, load_task
 from unified.values.types import Value
 
@@ -45,11 +46,14 @@ BASELINE_ROWS = 300
 """Training rows on which a trivial predictor is fitted."""
 SHOWN = 4
 """Examples of each task that are drawn."""
+WHERE_FROM = "`unified tasks show NAME` says which files a task needs and where they are found"
 
 Scores = dict[str, Score]
 """By the label of the metric."""
 Progress = Callable[[str, int, int], None]
 """Is told the task, the rows done and the rows there are."""
+LeaveOut = Callable[[str, str], None]
+"""Is told a task that cannot be evaluated here, and why."""
 
 
 def evaluate(
@@ -65,6 +69,7 @@ def evaluate(
     submission: Path | None = None,
     on_progress: Progress | None = None,
     on_task: Callable[[str, TaskResult], None] | None = None,
+    leave_out: LeaveOut | None = None,
 ) -> Results:
     """Scores a model on tasks.
 
@@ -72,8 +77,10 @@ def evaluate(
     left out and listed in `about["without_split"]`. With `out`, a folder, results.json, predictions.jsonl and
     pictures of a few samples are written there. With `submission`, a folder, the tasks that state a
     `submission` write their predictions there as their benchmark takes them, also of rows without answers,
-    which are not scored. Raises UserError where the split is in none of the tasks, and for data that cannot
-    be read.
+    which are not scored. Tasks whose data is not on this machine, or that have more images than the model
+    takes, are an error; with `leave_out` the others are evaluated, and these are told to it and listed in
+    `about["not_evaluated"]`. Raises UserError where nothing is left, where the split is in none of the tasks,
+    and for data that cannot be read.
     """
     from unified.evaluation.predictor import Predictor
 
@@ -86,7 +93,19 @@ def evaluate(
         raise UserError(
             f"no task has a split '{split}'{did_you_mean(split, known)}; there are {', '.join(known)}"
         )
-    check_images(model.config, chosen)
+    absent: dict[str, UserError] = {}
+
+    def without(task: LoadedTask, why: UserError) -> None:
+        if leave_out is None or len(chosen) == 1:
+            raise why
+        absent[task.name] = why
+        leave_out(task.name, _reason(task, why))
+
+    for task in chosen:
+        try:
+            check_images(model.config, [task])
+        except UserError as error:
+            without(task, error)
     check_joint(chosen)
     submitted = [] if submission is None else with_submission(chosen)
     files = None if submission is None else Submission(submission, split)
@@ -97,13 +116,19 @@ def evaluate(
     model.eval()
     scored: dict[str, Scored] = {}
     for task in chosen:
+        if task.name in absent:
+            continue
         started = time.perf_counter()
         name, asked = task.name, task in submitted
-        answered = answer_split(
-            predictor, task, split, limit=limit, seed=seed, unanswered=asked,
-            scores=asked and wants_scores(task),
-            on_progress=(lambda done, n: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
-        )  # fmt: skip
+        try:
+            answered = answer_split(
+                predictor, task, split, limit=limit, seed=seed, unanswered=asked,
+                scores=asked and wants_scores(task),
+                on_progress=(lambda done, n: on_progress(name, done, n)) if on_progress else None,  # noqa: B023
+            )  # fmt: skip
+        except MissingData as missing:
+            without(task, missing)
+            continue
         read = answered.read
         seconds = time.perf_counter() - started
         if work is not None:
@@ -115,14 +140,24 @@ def evaluate(
         scored[name] = remember(task, chosen, read.cases, columns)
         if on_task is not None:
             on_task(name, results.tasks[name])
+    results.about["not_evaluated"] = {t.name: _reason(t, absent[t.name]) for t in chosen if t.name in absent}
+    if not results.tasks:
+        listed = "\n".join(f"  {name}: {why}" for name, why in results.about["not_evaluated"].items())
+        raise UserError(f"nothing that can be evaluated here:\n{listed}\n{WHERE_FROM}")
     for task in chosen:
-        add_joint(task, results.tasks[task.name], scored)
+        if task.name not in absent:
+            add_joint(task, results.tasks[task.name], scored)
     if out is not None and work is not None:
         results.save(work)
         for name in (SAMPLES, PREDICTIONS, RESULTS):
             _replace(work / name, out / name)
         shutil.rmtree(work)
     return results
+
+
+def _reason(task: LoadedTask, why: UserError) -> str:
+    """Why a task was left out, in a line."""
+    return str(why).partition("\n")[0].removeprefix(f"{task.path}: ")
 
 
 def _work_folder(out: Path) -> Path:
@@ -203,7 +238,10 @@ def _beside(
     result: TaskResult, columns: dict[str, Scores],
 ) -> None:  # fmt: skip
     """What the trivial predictors reach."""
-    baseline = _baseline(processor, task, judges[0], seed)
+    try:
+        baseline = _baseline(processor, task, judges[0], seed)
+    except MissingData as missing:
+        baseline, result.notes["baseline"] = None, f"none, without rows to train on: {_reason(task, missing)}"
     if baseline is not None:
         result.baseline_answer = baseline.name
         columns["baseline"] = _judged(judges, [baseline.predict(c.example) for c in cases], cases)
@@ -307,9 +345,10 @@ def run_eval(
 ) -> Results:
     """Evaluates a run, model folder or shipped model, printing a line a task and the table.
 
-    `tasks`: names, paths and `tag:NAME`, comma-separated; `all`: those that the model carries. `out` defaults
-    to `<run>/eval/<split>`, or `eval/<name>-<split>` for a model that is no run. `submission`: folder for
-    the files that the servers of benchmarks take.
+    `tasks`: names, paths and `tag:NAME`, comma-separated; `all`: those that the model carries. Tasks whose
+    data is not here are left out and listed, as in `evaluate`. `out` defaults to `<run>/eval/<split>`, or
+    `eval/<name>-<split>` for a model that is no run. `submission`: folder for the files that the servers of
+    benchmarks take.
     """
     loaded = load_model_folder(run, device)
     chosen = select_tasks(tasks, loaded.tasks)
@@ -326,12 +365,15 @@ def run_eval(
     results = evaluate(
         loaded.model, loaded.processor, chosen, split=split, limit=limit, batch_size=batch_size, seed=seed,
         out=folder, submission=None if submission is None else Path(submission).expanduser(), on_task=say,
+        leave_out=lambda name, why: print(f"{name}: not evaluated: {why}", flush=True),
     )  # fmt: skip
     results.about = {"model": str(run), **results.about}
     results.save(folder)
     print(f"\n{results.table()}\n")
     if results.about["without_split"]:
         print(f"without a split '{split}': {', '.join(results.about['without_split'])}")
+    if results.about["not_evaluated"]:
+        print(WHERE_FROM)
     _say_submission(results)
     print(f"wrote {folder}")
     return results
@@ -369,6 +411,16 @@ def select_tasks(selector: str, carried: dict[str, LoadedTask]) -> list[LoadedTa
             f"--tasks {selector}: selects no task; the model carries {', '.join(carried) or 'none'}"
         )
     return list(chosen.values())
+
+
+def named_but_absent(selector: str, results: Results) -> list[str]:
+    """The tasks that a selector names, not by tag, and that could not be evaluated."""
+    absent = results.about["not_evaluated"]
+    words = [word for part in selector.split(",") if (word := part.strip())]
+    words = [word for word in words if word != "all" and not word.startswith("tag:")]
+    known = {*absent, *results.tasks, *results.about["without_split"]}
+    names = {word if word in known else load_task(word).name for word in words}
+    return [name for name in absent if name in names]
 
 
 def _tagged(tag: str, carried: dict[str, LoadedTask]) -> dict[str, LoadedTask]:

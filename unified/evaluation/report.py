@@ -180,9 +180,8 @@ def _facts(results: Results | None) -> list[tuple[str, str]]:
     if results is None:
         return []
     facts = results.about | {"tasks": [task.identity for task in results.tasks.values()]}
-    return [
-        (name.replace("_", " "), _plain(value)) for name, value in facts.items() if value not in (None, [])
-    ]
+    told = {name: value for name, value in facts.items() if value not in (None, [], {})}
+    return [(name.replace("_", " "), _plain(value)) for name, value in told.items()]
 
 
 def _plain(value: Any) -> str:

@@ -52,7 +52,8 @@ class TaskResult:
 
 @dataclass
 class Results:
-    """An evaluation. `about`: model, split, limit, seed, versions, device, tokenizer hash, time."""
+    """An evaluation. `about`: model, split, limit, seed, versions, device, tokenizer hash, time;
+    `not_evaluated`: task -> what it lacks here."""
 
     about: dict[str, Any]
     tasks: dict[str, TaskResult] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class Results:
 
     def table(self) -> str:
         """A plain table for a terminal: headline metric of each task with its parts, its baseline and its
-        ceiling, and figures over two tasks."""
+        ceiling, and figures over two tasks. Below it, the tasks that were not evaluated and why."""
         rows: list[tuple[str, ...]] = [("task", "metric", "model", "baseline", "ceiling", "n", "")]
         for name, task in self.tasks.items():
             verdict = {True: "better", False: "not better", None: ""}[task.better_than_baseline]
@@ -91,9 +92,10 @@ class Results:
                     own = _cells(task, label)
                     rows.append(("", f"  {label.removeprefix(f'{task.headline}: ')}", *own[1:], "", ""))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        absent = self.about.get("not_evaluated") or {}
+        lines += ["", "not evaluated:"] if absent else []
+        return "\n".join([*lines, *(f"  {name}: {why}" for name, why in absent.items())])
 
 
 def _cells(task: TaskResult, label: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unified.errors import UserError
 from unified.sources.arrow import ArrowRows, named_columns, quiet, without_decoding
 from unified.sources.base import Row, RowSource, RowStream
-from unified.sources.location import Place, hub_copy
+from unified.sources.location import MissingData, Place, hub_copy
 from unified.specs.source_schema import HfSource
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def _load(
         if hub:
             mend = "check the id, the split and the connection; sets behind a login need `hf auth login`"
             mend += f"; or put a copy in {hub_copy(spec.path)}"
-        raise UserError(
+        kind = MissingData if hub else UserError
+        raise kind(
             f"{where}: '{spec.path}' ({expression}) cannot be loaded: {reason.rstrip('.')}; {mend}"
         ) from error
 
