@@ -118,11 +118,13 @@ def train_image(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    from unified.evaluation.evaluator import run_eval
+    from unified.evaluation.evaluator import named_but_absent, run_eval
 
-    run_eval(
+    results = run_eval(
         args.model, args.tasks, split=args.split, limit=args.limit, out=args.out, submission=args.submission
     )
+    if absent := named_but_absent(args.tasks, results):
+        raise UserError(f"not evaluated, as told above: {', '.join(absent)}; the others are")
     return 0
 
 
@@ -315,7 +317,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--tasks",
         default="all",
-        help='task names, paths and "tag:NAME", comma-separated (default: all that the model carries)',
+        help='task names, paths and "tag:NAME", comma-separated (default: all that the model carries); those '
+        "without data here are listed, and an error only where named or nothing else is left",
     )
     p.add_argument("--split", default="validation", help="(default: %(default)s)")
     p.add_argument("--limit", type=_count, help="rows of each task (default: all)")
