@@ -25,7 +25,7 @@ def toybox(kind: str) -> ToyboxRows:
 
 
 def nyu_depth() -> None:
-    """HDF5 holds MATLAB's axes in reverse: (n, 3, w, h) and (n, w, h)."""
+    """HDF5 holds MATLAB's axes in reverse: (n, 3, w, h) and (n, w, h). 0 in rawDepths is not measured."""
     rows, source = [], toybox("depth")
     for i in range(8):
         row = source[i]
@@ -35,7 +35,9 @@ def nyu_depth() -> None:
     with h5py.File(folder / "nyu_depth_v2_labeled.mat", "w", track_order=True) as file:
         pictures = np.stack([image.transpose(2, 1, 0) for image, _ in rows])
         depths = np.stack([depth.T for _, depth in rows]).astype(np.float32)
-        for name, values in (("images", pictures), ("depths", depths), ("rawDepths", depths)):
+        measured = depths.copy()
+        measured[:, 20:40, 10:20] = 0
+        for name, values in (("images", pictures), ("depths", depths), ("rawDepths", measured)):
             file.create_dataset(name, data=values, compression="gzip", track_times=False)
     savemat(folder / "splits.mat", {"trainNdxs": np.array([[2], [5], [7], [8]], np.uint16),
                                     "testNdxs": np.array([[1], [3], [4], [6]], np.uint16)})  # fmt: skip

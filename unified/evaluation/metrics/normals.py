@@ -37,8 +37,8 @@ def _pooled(
 @metric("normals_error", unit="°", higher_is_better=False)
 def normals_error(predictions: Sequence[Normals], references: Sequence[Normals]) -> Score:
     """Mean angle in degrees between predicted and true normal, over all pixels of the set, as papers report
-    it (Fouhey et al. 2013; Bae et al. 2021, baegwangbin/surface_normal_uncertainty test.py); the parts are
-    their median and the root of their mean square."""
+    it (Fouhey et al. 2013; Bae and Davison 2024, baegwangbin/DSINE utils/utils.py); the parts are their
+    median and the root of their mean square."""
     each, pixels = _pooled(predictions, references)
     scores = tuple(float(a.mean()) if a.size else math.nan for a in each)
     if not pixels.size:
