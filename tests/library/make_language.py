@@ -66,6 +66,7 @@ def document(path: str, text: str) -> None:
 def mrpc() -> None:
     header = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
     rows = [[same, 100 + i, 200 + i, a, b] for i, (a, b, same) in enumerate(PAIRS)]
+    header[0] = "\ufeff" + header[0]  # the files begin with a byte order mark
     for name in ("train.tsv", "dev.tsv", "msr_paraphrase_test.txt"):
         tsv(f"glue/MRPC/{name}", [header, *rows])
     label = datasets.ClassLabel(names=["not_equivalent", "equivalent"])
@@ -77,12 +78,14 @@ def mrpc() -> None:
 
 def mnli() -> None:
     header = ["index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sentence2_binary_parse",
-              "sentence1_parse", "sentence2_parse", "sentence1", "sentence2", "label1",
-              "gold_label"]  # fmt: skip
-    rows = [[i, 50 + i, f"{50 + i}e", "fiction", *["( ... )"] * 4, a, b, y, y]
-            for i, (a, b, y) in enumerate(JUDGED)]  # fmt: skip
-    for name in ("train", "dev_matched", "dev_mismatched"):
-        tsv(f"glue/MNLI/{name}.tsv", [header, *rows])
+              "sentence1_parse", "sentence2_parse", "sentence1", "sentence2"]  # fmt: skip
+    # one annotator in training, five of whom two disagree in validation
+    for name, annotators in (("train", 1), ("dev_matched", 5), ("dev_mismatched", 5)):
+        labels = [f"label{i + 1}" for i in range(annotators)]
+        rows = [[i, 50 + i, f"{50 + i}e", "fiction", *["( ... )"] * 4, a, b,
+                 *(["neutral", "contradiction", y, y, y][-annotators:]), y]
+                for i, (a, b, y) in enumerate(JUDGED)]  # fmt: skip
+        tsv(f"glue/MNLI/{name}.tsv", [[*header, *labels, "gold_label"], *rows])
     label = datasets.ClassLabel(names=["entailment", "neutral", "contradiction"])
     features = {"premise": TEXT, "hypothesis": TEXT, "label": label, "idx": datasets.Value("int32")}
     hub = [{"premise": a, "hypothesis": b, "label": label.str2int(y), "idx": i}
@@ -106,12 +109,16 @@ def scitail() -> None:
     names = {"entailment": "entails"}
     rows = [[a, b, names.get(y, "neutral")] for a, b, y in JUDGED]
     for name in ("train", "dev", "test"):
-        tsv(f"scitail/tsv_format/scitail_1.0_{name}.tsv", rows)
-    keys = ("premise", "hypothesis", "label")
+        tsv(f"scitail/SciTailV1.1/tsv_format/scitail_1.0_{name}.tsv", rows)
+    parses = ("sentence1_binary_parse", "sentence1_parse", "sentence2_parse")
+    hub = [{**dict.fromkeys(parses, "( ... )"), "sentence1": a, "sentence2": b,
+            "gold_label": y if y in names else "neutral", "annotator_labels": [y]}
+           for a, b, y in JUDGED]  # fmt: skip
+    features = dict.fromkeys((*parses, "sentence1", "sentence2", "gold_label"), TEXT)
+    features["annotator_labels"] = [TEXT]
     for split in SPLITS:
-        parquet(f"allenai/scitail/tsv_format/{split}-00000-of-00001.parquet",
-                [dict(zip(keys, row, strict=True)) for row in rows], dict.fromkeys(keys, TEXT))  # fmt: skip
-    configs("allenai/scitail", {"tsv_format": {split: f"tsv_format/{split}-*" for split in SPLITS}})
+        parquet(f"allenai/scitail/snli_format/{split}-00000-of-00001.parquet", hub, features)
+    configs("allenai/scitail", {"snli_format": {split: f"snli_format/{split}-*" for split in SPLITS}})
 
 
 def boolq() -> None:
