@@ -88,7 +88,8 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     # ---------------------------------------------------------------------- order of the data
     order = MixtureOrder(config.seed, [(name, rows[name], shares[name]) for name in rows])
     processor = build_processor(model.config, tokenizers)
-    dataset = MixtureDataset(tasks, order, processor, vary=config.data.overfit is None)
+    codes = setup.cached_codes(config, tasks, tokenizers, processor.target_size)
+    dataset = MixtureDataset(tasks, order, processor, vary=config.data.overfit is None, codes=codes)
     last_step = 1 if args.dry_run else config.optim.steps or sys.maxsize // config.data.batch_size
 
     # --------------------------------------------------------------------------------- resume
@@ -143,6 +144,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     say(to_yaml(config.model_dump(mode="json")))
     say(mixture_table(mixture, rows))
     say(setup.batch_arithmetic(config, ranks.world, micro_batch, tasks))
+    say(setup.where_codes_come_from(config, tasks, codes))
     say(f"{parameters:,} parameters; {memory_estimate(config, parameters, ranks.world)}")
     say(f"device {ranks.device}, {torch.get_num_threads()} thread(s) a rank")
     say(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from unified.cli_cache import DEFAULT_OUT, cache
 from unified.cli_tasks import tasks_check, tasks_docs, tasks_list, tasks_new, tasks_schema, tasks_show
 from unified.errors import UserError, did_you_mean, file_error
 
@@ -40,6 +41,14 @@ PROMPT_EXAMPLES = """\
 examples:
   unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
   unified prompt toy --task toybox_refer --set phrase="red cube" --image room.png --out box.png
+"""
+CACHE_EXAMPLES = """\
+examples:
+  unified cache pixels.yaml --tokenizer unified_io --out /data/codes
+  unified cache coco_inpaint,nyu_depth --model runs/base --out /data/codes --shard 2/8
+  torchrun --nproc-per-node 8 --no-python unified cache pixels.yaml --tokenizer unified_io --out /data/codes
+
+a killed command goes on where it stopped; training reads the folder with data.cache=/data/codes
 """
 CONVERT_EXAMPLES = """\
 examples:
@@ -295,6 +304,17 @@ def _parser() -> argparse.ArgumentParser:
     mixture = _group(commands, "mixture", "rates of a mixture")
     p = _command(mixture, "show", mixture_show, "rows, rate and epochs per million examples of each task")
     p.add_argument("name", help="mixture name or path of a YAML file")
+
+    p = _command(commands, "cache", cache, "make the image codes of picture answers once", CACHE_EXAMPLES)
+    p.add_argument("what", metavar="MIXTURE|TASK[,..]", help="names or paths of YAML files")
+    p.add_argument("--tokenizer", metavar="SET", help="name or folder of the tokenizer set")
+    p.add_argument("--model", metavar="RUN", help="run or model folder whose set and picture size are meant")
+    p.add_argument("--split", default="train", help="(default: %(default)s)")
+    p.add_argument("--size", type=_count, help="side of the encoded pictures (default: the set's or model's)")
+    p.add_argument("--out", default=DEFAULT_OUT, help="folder of the cache (default: %(default)s)")
+    p.add_argument(
+        "--shard", default="1/1", metavar="I/N", help="do the I-th of N parts, e.g. one on each host"
+    )
 
     tokenizers = _group(commands, "tokenizers", "train the tokenizers of a set")
     p = _command(tokenizers, "train-text", train_text, "sentencepiece on prompts and targets of a mixture")

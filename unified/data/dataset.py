@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from unified.specs.example import BadRow
 from unified.specs.load import LoadedMixture, LoadedTask
 
 if TYPE_CHECKING:
+    from unified.data.code_cache import CachedCodes
     from unified.tokenization.processor import Encoded, Processor
 
 MAX_BAD_IN_A_ROW = 100
@@ -61,16 +62,24 @@ class MixtureDataset:
 
     A row that cannot be used is replaced by the next one of the same task's permutation, so the result
     remains a pure function of (seed, i). 100 bad rows in a row raise UserError. Without `vary`, a row is
-    always read as evaluation reads it: first prompt, first answer, no random steps.
+    always read as evaluation reads it: first prompt, first answer, no random steps. `codes`: by task name,
+    the picture answers whose codes are there (`code_cache.open_codes`); those of others, and of rows that
+    could not be used when the codes were made, are left to `Batch.with_codes`.
     """
 
     def __init__(
-        self, tasks: Sequence[TaskData], order: MixtureOrder, processor: Processor, vary: bool = True
+        self,
+        tasks: Sequence[TaskData],
+        order: MixtureOrder,
+        processor: Processor,
+        vary: bool = True,
+        codes: Mapping[str, CachedCodes] | None = None,
     ) -> None:
         self.tasks = tasks
         self.order = order
         self.processor = processor
         self.vary = vary
+        self.codes = codes or {}
 
     def __getitem__(self, index: int) -> tuple[Encoded, list[SkippedRow]]:
         data = self.tasks[self.order.sample(index).task]
@@ -86,13 +95,19 @@ class MixtureDataset:
                     data.task, values, key=key, rng=self.order.rng(sample), training=self.vary,
                     image_size=self.processor.image_size, target_size=self.processor.target_size,
                 )  # fmt: skip
-                return self.processor.encode(example, data.task), skipped
+                return self._with_codes(self.processor.encode(example, data.task), row, key), skipped
             except BadRow as bad:
                 skipped.append(SkippedRow(data.task.name, row, key, str(bad)))
         raise UserError(
             f"{data.task.path}: {MAX_BAD_IN_A_ROW} rows in a row could not be used; the last was "
             f"{skipped[-1].key}: {skipped[-1].reason}"
         )
+
+    def _with_codes(self, encoded: Encoded, row: int, key: str) -> Encoded:
+        """The codes of a picture answer in place of its pixels, where they are cached."""
+        cached = self.codes.get(encoded.task)
+        codes = cached(row, key) if cached is not None else None
+        return encoded if codes is None else replace(encoded, target_codes=codes, target_image=None)
 
 
 @dataclass

@@ -45,7 +45,8 @@ class Encoded:
     images: (M, S, S, 3) float32 0..255, padding 0; patch_mask: (M, Np) bool, False on padding.
     target_ids: (Td,) int64 answer with its end token, for a dense answer just that.
     target_image: (S2, S2, 3) pixels of a dense answer, uint8 or float32 0..255, or None; target_code_mask:
-    (Ni,) bool, the codes that count.
+    (Ni,) bool, the codes that count. target_codes: (Ni,) int64 where the codes are known already;
+    target_image is None then.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Encoded:
     target_image: npt.NDArray[np.uint8 | np.float32] | None
     target_code_mask: npt.NDArray[np.bool_] | None
     truncated: int = 0
+    target_codes: Ids | None = None
 
     @property
     def cost(self) -> int:

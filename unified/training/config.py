@@ -43,6 +43,8 @@ class DataConfig(Strict):
     length_power: float = Field(default=0.0, ge=0, le=1)
     """Loss weights of an answer of n tokens are divided by n^length_power: with 0 every token counts the same
     (a depth map outweighs a yes/no by its length), with 1 every answer does."""
+    cache: str | None = None
+    """Folder of the image codes that `unified cache` has made of picture answers; null: made as needed."""
     overfit: int | None = Field(default=None, ge=1)
     """Learn this many first rows of each task by heart, always with the same prompt and answer: what cannot
     be learnt so has a fault in its task, its data or the model."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from unified.data.code_cache import CachedCodes, open_codes, why_not
 from unified.data.dataset import TaskData
 from unified.errors import UserError, did_you_mean, file_error
 from unified.evaluation.model_folder import find_model_folder, read_config, read_weights
@@ -164,6 +166,28 @@ def image_tokenizer(mixture: LoadedMixture, model: UnifiedConfig, tokenizers: To
     if not reads and not any(entry.task.spec.modality in DENSE_TYPES for entry in mixture.entries):
         return None
     return tokenizers.image
+
+
+def cached_codes(
+    config: RunConfig, tasks: list[TaskData], tokenizers: TokenizerSet, side: int
+) -> dict[str, CachedCodes]:
+    """The codes that `data.cache` names, by task name; none without it. `side`: pixels of the pictures that
+    the model makes. Raises UserError where a task that could have them has none there."""
+    if config.data.cache is None:
+        return {}
+    given = f"--tokenizer {config.tokenizer}" if config.tokenizer else f"--model {config.init}"
+    return open_codes(Path(config.data.cache).expanduser(), tasks, "train", tokenizers, side, given)
+
+
+def where_codes_come_from(config: RunConfig, tasks: list[TaskData], codes: dict[str, CachedCodes]) -> str:
+    """Which picture answers have cached codes, and why others have none."""
+    if config.data.cache is None:
+        return "image codes: made as they are needed (data.cache: null)"
+    lines = [f"image codes: of {len(codes)} task(s) from {config.data.cache}"]
+    for data in tasks:
+        if data.task.name not in codes and data.task.spec.modality in DENSE_TYPES:
+            lines.append(f"  made as they are needed: {data.task.name} ({why_not(data)})")
+    return "\n".join(lines)
 
 
 def relate_embeddings(model: UnifiedModel, tokenizers: TokenizerSet, image_tokenizer: Any) -> None:
