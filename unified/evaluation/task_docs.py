@@ -27,6 +27,7 @@ unified tasks list --tag library        # which have their data here
 unified tasks show vqav2                # one spec, whole
 unified tasks check --data vqav2        # reads a few rows of each split
 unified eval RUN --tasks vqav2          # score a model
+unified eval RUN --tasks tag:library    # on all whose data is here; the others are listed
 unified eval RUN --tasks vqav2 --split test --submission results   # the file for the server
 ```
 
