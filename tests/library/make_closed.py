@@ -1,8 +1,8 @@
 """Writes the fixtures of the closed-set tasks: `python tests/library/make_closed.py`.
 
 Structure, file names and keys are those of the released data; pictures are toybox renders, sentences and
-ids are our own. Running it again writes the same files. Files that other sets share (Karpathy's splits)
-are left as they are where they exist. The mirrors: make_closed_hub.py.
+ids are our own. Running it again writes the same files. The mirrors: make_closed_hub.py; Karpathy's splits:
+make_karpathy.py.
 """
 
 from __future__ import annotations
@@ -359,7 +359,7 @@ def visdial() -> None:
     }
     for split, first in (("train", 400101), ("val", 450201), ("test", 450301)):
         dialogs, dense = [], []
-        for i in range(2):
+        for i in range(4 if split == "test" else 2):
             image, scene = first + i, Scene(first + i)
             if split != "train":
                 scene.save(f"{folders[split]}_{image:012d}.jpg")
@@ -389,34 +389,6 @@ def visdial() -> None:
             write("visdial/visdial_1.0_val_dense_annotations.json", dense)
 
 
-def karpathy() -> None:
-    """Karpathy's splits, shared with captioning and retrieval: written only where absent."""
-    coco = [("train2014", 400101, "train"), ("train2014", 400102, "train"), ("train2014", 400103, "train"),
-            ("val2014", 400201, "restval"), ("val2014", 400202, "val"), ("val2014", 400203, "val"),
-            ("val2014", 400204, "test"), ("val2014", 400205, "test")]  # fmt: skip
-    flickr = [(7101000, "train"), (7101001, "train"), (7101010, "val"), (7101011, "val"), (7101020, "test"),
-              (7101021, "test")]  # fmt: skip
-    for dataset, rows in (
-        ("coco", [{"filepath": folder, "filename": f"COCO_{folder}_{image:012d}.jpg", "cocoid": image,
-                   "split": split, "scene": image} for folder, image, split in coco]),
-        ("flickr30k", [{"filename": f"{image}.jpg", "split": split, "scene": image - 7100000}
-                       for image, split in flickr]),
-    ):  # fmt: skip
-        if (ROOT / dataset / f"dataset_{dataset}.json").exists():
-            continue
-        images = []
-        for i, row in enumerate(rows):
-            scene = Scene(row.pop("scene"))
-            first = scene.captions[0]
-            sentences = [
-                {"tokens": raw.replace(",", "").split(), "raw": raw, "imgid": i, "sentid": 5 * i + j}
-                for j, raw in enumerate([*scene.captions, f"the room holds {first}", f"one sees {first}"])
-            ]
-            ids = [sentence["sentid"] for sentence in sentences]
-            images.append(row | {"imgid": i, "sentids": ids, "sentences": sentences})
-        write(f"{dataset}/dataset_{dataset}.json", {"dataset": dataset, "images": images})
-
-
 def main() -> None:
     for make in (
         coco_pictures,
@@ -430,7 +402,6 @@ def main() -> None:
         violin,
         vcr,
         visdial,
-        karpathy,
     ):
         make()
 

@@ -1,4 +1,4 @@
-"""Writes the fixtures of captioning and sentiment in the official formats:
+"""Writes the fixtures of captioning in the official formats:
 `python tests/library/make_text.py`. Pictures are of the toybox, sentences our own."""
 
 from __future__ import annotations
@@ -7,11 +7,17 @@ import json
 import pickle
 from typing import Any
 
+import av
+import datasets
 import numpy as np
 from grounding_scenes import picture
+from make_closed_hub import PICTURE, TEXT, parquet
+from make_closed_hub import picture as stored
 from make_language import ROOT, document
+from PIL import Image
 
 SAID = ["a red cube near a wall", "one cube and nothing else", "there is a red block in a room"]
+INT32 = datasets.Value("int32")
 DOMAINS = ("in-domain", "near-domain", "out-domain", "in-domain")
 
 
@@ -29,6 +35,19 @@ def frames(stream: str, folder: str, count: int = 4) -> None:
     """A clip as a folder of frames."""
     for i in range(count):
         save(stream, i, f"{folder}/{i:02d}.jpg")
+
+
+def film(stream: str, path: str) -> None:
+    """A clip of eight frames, 64 x 56."""
+    target = ROOT / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(target), "w") as container:
+        video = container.add_stream("mpeg4", rate=4)
+        video.width, video.height, video.pix_fmt = 64, 56, "yuv420p"
+        for i in range(8):
+            pixels = np.asarray(Image.fromarray(picture(stream, i // 4).pixels).resize((64, 56)))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(video.encode())
 
 
 def nocaps() -> None:
@@ -50,14 +69,36 @@ def nocaps() -> None:
         write(f"nocaps/{name}", info | ({"annotations": annotations} if split == "val" else {}))
 
 
+def nocaps_hub() -> None:
+    """The mirror has the columns of the JSON files but the domain; the test split has no captions."""
+    kinds = {"image_coco_url": TEXT, "image_date_captured": TEXT, "image_file_name": TEXT,
+             "image_height": INT32, "image_width": INT32, "image_id": INT32, "image_license": datasets.Value("int8"),
+             "image_open_images_id": TEXT}  # fmt: skip
+    features = {"image": PICTURE, **kinds, "annotations_ids": datasets.Sequence(INT32),
+                "annotations_captions": datasets.Sequence(TEXT)}  # fmt: skip
+    names = {"validation": "nocaps_val_4500_captions.json", "test": "nocaps_test_image_info.json"}
+    for split, name in names.items():
+        content = json.loads((ROOT / "nocaps" / name).read_text())
+        rows = []
+        for image in content["images"]:
+            said = [a for a in content.get("annotations", ()) if a["image_id"] == image["id"]]
+            rows.append({key: image[key.removeprefix("image_")] for key in kinds} | {
+                "image": stored(f"nocaps/images/{image['file_name']}"),
+                "annotations_ids": [a["id"] for a in said],
+                "annotations_captions": [a["caption"] for a in said],
+            })  # fmt: skip
+        parquet(f"lmms-lab/NoCaps/data/{split}-00000-of-00001.parquet", rows, features)
+
+
 def paragraphs() -> None:
     rows = []
     for i, split in enumerate(("train", "val", "test")):
-        numbers = [2317001 + 10 * i, 2317002 + 10 * i]
+        numbers = [2317001 + 10 * i + j for j in range(4)]
         for number in numbers:
-            save("paragraphs", number % 100, f"stanford_paragraphs/VG_100K/{number}.jpg")
+            folder = "VG_100K" if number % 2 else "VG_100K_2"
+            save("paragraphs", number % 100, f"stanford_paragraphs/{folder}/{number}.jpg")
             text = f"A room with a floor and a wall. {SAID[i]}. The light comes from above, number {number}."
-            rows.append({"url": f"https://cs.stanford.edu/people/rak248/VG_100K/{number}.jpg",
+            rows.append({"url": f"https://cs.stanford.edu/people/rak248/{folder}/{number}.jpg",
                          "image_id": number, "paragraph": text})  # fmt: skip
         write(f"stanford_paragraphs/{split}_split.json", numbers)
     rows.append(rows[0] | {"paragraph": "The same picture again. It is described by somebody else."})
@@ -65,12 +106,13 @@ def paragraphs() -> None:
 
 
 def msrvtt() -> None:
-    clips = {"train": [0, 1], "validate": [2, 3], "test": [4, 5]}
+    clips = {"train": range(4), "validate": range(4, 8), "test": range(8, 12)}
     for name, splits in (("train_val", ("train", "validate")), ("test", ("test",))):
         videos, sentences = [], []
         for split in splits:
             for n in clips[split]:
-                frames(f"msrvtt/{n}", f"msrvtt/videos/video{n}")
+                folder = "TestVideo" if split == "test" else "TrainValVideo"
+                film(f"msrvtt/{n}", f"msrvtt/{folder}/video{n}.mp4")
                 videos.append({"category": 9, "url": "https://www.youtube.com/watch?v=x",
                                "video_id": f"video{n}",
                                "start time": 1.5, "end time": 9.5, "split": split, "id": n})  # fmt: skip
@@ -80,15 +122,27 @@ def msrvtt() -> None:
         write(f"msrvtt/{name}_videodatainfo.json", {"info": info, "videos": videos, "sentences": sentences})
 
 
+def msvd() -> None:
+    """Lists of clips, and the words of what is said of each; names are YouTube's ids with start and end."""
+    said = {}
+    for s, split in enumerate(("train", "val", "test")):
+        names = [f"-clip_{split}{i}_{i}_{i + 9}" for i in range(4)]
+        for i, name in enumerate(names):
+            film(f"msvd/{name}", f"msvd/YouTubeClips/{name}.avi")
+            said[name] = [f"{text} in clip {10 * s + i}".split() for text in SAID]
+        document(f"msvd/msvd_data/{split}_list.txt", "".join(f"{name}\n" for name in names))
+    (ROOT / "msvd" / "msvd_data" / "raw-captions.pkl").write_bytes(pickle.dumps(said, protocol=2))
+
+
 def vist() -> None:
     for s, split in enumerate(("train", "val", "test")):
         album = str(100 + s)
-        photos = [f"{album}{i:02d}" for i in range(6)]
+        photos = [f"{album}{i:02d}" for i in range(8)]
         for i, photo in enumerate(photos):
             save(f"vist/{split}", i, f"vist/images/{photo}.jpg")
         annotations = []
-        # two stories of the same photographs, one of others
-        for story, first in ((1, 0), (2, 0), (3, 1)):
+        # two stories of the same photographs, three of others
+        for story, first in ((0, 0), (1, 0), (2, 1), (3, 2), (4, 3)):
             for order in range(5):
                 text = f"[male] saw thing {order} of {story} in album {album} ."
                 annotations.append([{
@@ -119,32 +173,6 @@ def visual_comet() -> None:
         write(f"visual_comet/{split}_annots.json", rows)
 
 
-def sentiment(name: str, file: str, values: list[float], said: list[str]) -> None:
-    """MMSA's pickle: for each split equally long columns."""
-    splits = {}
-    for split in ("train", "valid", "test"):
-        ids = [f"{split}{name}$_${i}" for i in range(len(values))]
-        for i, key in enumerate(ids):
-            frames(f"{name}/{split}", f"{name}/Raw/{key.replace('$_$', '/')}", count=1 if i else 2)
-        n = len(values)
-        splits[split] = {
-            "raw_text": np.array(said), "audio": np.zeros((n, 2, 3), np.float32), "id": ids,
-            "vision": np.zeros((n, 2, 4), np.float32), "text": np.zeros((n, 2, 5), np.float32),
-            "text_bert": np.zeros((n, 3, 2), np.float32), "audio_lengths": [2] * n, "vision_lengths": [2] * n,
-            "annotations": ["Positive" if v > 0 else "Negative" if v < 0 else "Neutral" for v in values],
-            "classification_labels": np.sign(values), "regression_labels": np.array(values, np.float32),
-        }  # fmt: skip
-    target = ROOT / name / "Processed" / file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(pickle.dumps(splits, protocol=4))
-
-
 if __name__ == "__main__":
-    for make in (nocaps, paragraphs, msrvtt, vist, visual_comet):
+    for make in (nocaps, nocaps_hub, paragraphs, msrvtt, msvd, vist, visual_comet):
         make()
-    WORDS = ["i liked it a lot", "it was a waste of time", "it is a film", "quite good"]
-    sentiment("mosi", "unaligned_50.pkl", [2.4, -1.8, 0.0, 1.0], WORDS)
-    sentiment("mosei", "unaligned_50.pkl", [2.4, -1.8, 0.0, 1.0], WORDS)
-    sentiment(
-        "ch_sims", "unaligned_39.pkl", [0.8, -0.6, 0.0, 0.2], ["我很喜欢", "真糟糕", "这是一部电影", "还不错"]
-    )

@@ -48,8 +48,9 @@ def test_stories(tmp_path: Path) -> None:
     assert rows[0] == {
         "story_id": "5", "album_id": "9", "photos": ["10", "11"], "story": first,
         "texts": ["Story 5, photo 10 .", "Story 5, photo 11 ."],
-        "references": [first, "Story 4, photo 10 . Story 4, photo 11 ."],
+        "references": [first, "Story 4, photo 10 . Story 4, photo 11 ."], "telling": 0,
     }  # fmt: skip
+    assert [rows[i]["telling"] for i in range(3)] == [0, 1, 0]
     assert rows[1]["references"][0] == rows[1]["story"] and len(rows[2]["references"]) == 1
     assert pickle.loads(pickle.dumps(rows))[0] == rows[0]
     assert stories(tmp_path, {"annotations": SENTENCES}, text="text")[2]["story"] == "[male] photo 11 ."

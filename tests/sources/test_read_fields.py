@@ -575,3 +575,17 @@ def test_a_list_written_as_text(tmp_path: Path) -> None:
     for text in ("a, b", "__import__('os')"):
         with pytest.raises(BadRow, match="no list written as text"):
             read(tmp_path, field, text)
+
+
+def test_words_of_texts_need_no_objects(tmp_path: Path) -> None:
+    field = {"type": "texts", "format": "tokens"}
+    assert read(tmp_path, field, [["a", "cube"], ["one", "sphere", "."]]) == Texts(("a cube", "one sphere."))
+    with pytest.raises(BadRow, match="name their list with `labels`"):
+        read(tmp_path, field, [[[0], "runs"]])
+
+
+def test_no_texts_are_nothing_where_answers_may_be_hidden(tmp_path: Path) -> None:
+    task = task_of(tmp_path, image={}, v={"type": "texts"})
+    row = {"image": IMAGE, "v": []}
+    assert read_fields(task, row)["v"] == Texts(())
+    assert "v" not in read_fields(task, row, optional=["v"])

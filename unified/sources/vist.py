@@ -43,8 +43,9 @@ class VistRows(RowSource):
 
     def __getitem__(self, index: int) -> Row:
         row = self.packed[index]
-        others = [i for i in self.same[" ".join(row["photos"])] if i != index]
-        return row | {"references": [row["story"], *(self.packed[i]["story"] for i in others)]}
+        same = self.same[" ".join(row["photos"])]
+        others = [self.packed[i]["story"] for i in same if i != index]
+        return row | {"telling": same.index(index), "references": [row["story"], *others]}
 
     def key(self, index: int) -> str:
         return f"{self.packed.name}:story {self.packed[index]['story_id']}"

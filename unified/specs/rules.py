@@ -54,8 +54,6 @@ def check_fields(spec: TaskSpec) -> Found:
         kind, key = spec.field_type(name), ("fields", name)
         if not name.isidentifier():
             yield key, f"'{name}' cannot be used in templates; use letters, digits and _"
-        if field.format == "tokens" and field.labels is None:
-            yield key, "tokens point at objects; name their list with `labels`"
         for option, kinds in FIELD_KEYS.items():
             if option == "labels" and field.format == "tokens":
                 continue

@@ -35,7 +35,7 @@ class FieldSpec(Strict):
     format: str | None = None
     """Boxes (also of grounded_text): xyxy (default), xywh, cxcywh, yxyx. Points: xy. Keypoints: coco.
     Each with `normalized_` before it when in 0..1. Mask: png, rle, polygon, bool. Segmentation: png.
-    Depth: png, npy. Normals: rgb, npy. Text: tokens, words and lists of indices into `labels` (VCR).
+    Depth: png, npy. Normals: rgb, npy. Text: tokens, words and (VCR) lists of indices into `labels`.
     Texts: tokens of each; list, a list written as text. Other types have none."""
     unit_scale: float | None = None
     """Raw number x unit_scale = the value's unit (depth PNG in mm: 0.001)."""

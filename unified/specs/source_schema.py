@@ -196,7 +196,7 @@ class VisdialSource(SourceBase):
 class VistSource(SourceBase):
     """Visual Storytelling (VIST), stories in sequence. Rows, one a story: {story_id, album_id, photos (ids of
     the five, in order), texts (one a photo), story (all of them), references (the stories of the same photos
-    in the same order, this one first)}."""
+    in the same order, this one first), telling (which of them this one is in the file, from 0)}."""
 
     type: Literal["vist"]
     splits: dict[Split, str]
