@@ -57,6 +57,13 @@ def test_add_a_task(tmp_path):
     assert len([line for line in text.splitlines() if line.strip()]) <= 25
 
 
+def test_cache(tmp_path):
+    beside(tmp_path, "docs", "configs", "train.py")
+    made, trained = (run(command, tmp_path) for command in commands("docs/cache.md"))
+    assert "20 rows encoded, 0 were there; runs/codes" in made
+    assert "image codes: of 1 task(s) from runs/codes" in trained and "dry run: one step" in trained
+
+
 @pytest.mark.slow
 def test_unified_io(tmp_path):
     """With random weights in place of the download."""

@@ -293,7 +293,7 @@ def pictures(folder, bad):
     path = folder / "repeat.yaml"
     path.write_text(
         "task: repeat\nsource: {type: csv, splits: {train: rows.csv}}\n"
-        "fields: {picture: image, copy: {type: image, path: picture}}\n"
+        "fields: {picture: {type: image}, copy: {type: image, path: picture}}\n"
         "input: {images: [picture], prompt: [Repeat it .]}\ntarget: {field: copy}\n"
     )
     return path
