@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "cli",
     "cli_tasks",
+    "cli_cache",
     "serving",
     "training",
     "conversion",
