@@ -1,5 +1,6 @@
 """Writes the fixtures of captioning in the official formats:
-`python tests/library/make_text.py`. Pictures are of the toybox, sentences our own."""
+`python tests/library/make_text.py`. Karpathy's splits: make_karpathy.py. Pictures are of the toybox,
+sentences our own."""
 
 from __future__ import annotations
 
@@ -72,8 +73,8 @@ def nocaps() -> None:
 def nocaps_hub() -> None:
     """The mirror has the columns of the JSON files but the domain; the test split has no captions."""
     kinds = {"image_coco_url": TEXT, "image_date_captured": TEXT, "image_file_name": TEXT,
-             "image_height": INT32, "image_width": INT32, "image_id": INT32, "image_license": datasets.Value("int8"),
-             "image_open_images_id": TEXT}  # fmt: skip
+             "image_height": INT32, "image_width": INT32, "image_id": INT32,
+             "image_license": datasets.Value("int8"), "image_open_images_id": TEXT}  # fmt: skip
     features = {"image": PICTURE, **kinds, "annotations_ids": datasets.Sequence(INT32),
                 "annotations_captions": datasets.Sequence(TEXT)}  # fmt: skip
     names = {"validation": "nocaps_val_4500_captions.json", "test": "nocaps_test_image_info.json"}
