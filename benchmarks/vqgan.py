@@ -119,7 +119,7 @@ def main() -> None:
     print(f"float32, {torch.get_num_threads()} threads, median of {args.repeats}")
     print(f"{'':24}{'unified':>11}{'taming':>11}{'':18}{'ratio':>8}")
     if args.only != "toy":
-        compare("f16, 256 px, ch 128", released(), 256, 2, args.repeats)
+        compare("f16, 256 px, ch 128", released(), 256, 4, args.repeats)
     if args.only != "released":
         compare("toy set, f8, 64 px", TokenizerSet.load("toy").image, 64, 64, 4 * args.repeats)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
@@ -105,6 +106,7 @@ class VQModel(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.embed_dim, config.ddconfig.z_channels, 1)
         self.config = config
         self._on_cpu = CpuEncoder(self.encoder, self.quant_conv)
+        self._searching: tuple[tuple[Any, ...], Tensor] | None = None
 
     @property
     def n_codes(self) -> int:
@@ -151,12 +153,20 @@ class VQModel(nn.Module):
     def nearest(self, latent: Tensor) -> Tensor:
         """latent (B, d, h, w) -> codes (B, h w) of the nearest codebook entries.
 
-        |e|^2 - 2 z e in one matmul: |z|^2 is the same for all entries, and only rounds.
+        The largest z e - |e|^2 / 2, as one matmul: |z|^2 is the same for all entries, and only rounds.
         """
-        z = rearrange(latent.float(), "b d h w -> (b h w) d")
-        book = self.codebook.float()
-        distance = torch.addmm(book.square().sum(1), z, book.T, alpha=-2)
-        return rearrange(distance.argmin(1), "(b n) -> b n", b=len(latent))
+        z = rearrange(F.pad(latent.float(), (0, 0, 0, 0, 0, 1), value=1.0), "b d h w -> (b h w) d")
+        return rearrange((z @ self._searched()).argmax(1), "(b n) -> b n", b=len(latent))
+
+    def _searched(self) -> Tensor:
+        """(embed_dim + 1, n_embed): the codebook over -|e|^2 / 2, kept until the codebook changes."""
+        book = self.codebook
+        state = (book.data_ptr(), book._version, book.device, book.dtype)
+        if self._searching is None or self._searching[0] != state:
+            entries = book.detach().float()
+            table = torch.cat([entries, -0.5 * entries.square().sum(1, keepdim=True)], 1).T.contiguous()
+            self._searching = state, table
+        return self._searching[1]
 
     def lookup(self, codes: Tensor, grid: tuple[int, int]) -> Tensor:
         """codes (B, h w) -> codebook entries (B, d, h, w); grid = (h, w)."""

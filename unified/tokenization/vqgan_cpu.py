@@ -21,7 +21,7 @@ from torch import Tensor, nn
 SMALL = 2**22
 """Bytes of the first map of an image below which it fits a cache, and strips cost more than they save."""
 STRIP = 2**20
-"""Bytes of a strip's input: with what is made of it, it stays in the cache."""
+"""Bytes of a strip: with what is made of it, it stays in the cache."""
 NARROW = 64
 """Channels below which the sums around Winograd's products cost more than the products saved."""
 WINOGRAD = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
@@ -147,7 +147,7 @@ class CpuEncoder:
         if out is None:
             out = self._take(place, (height, width, conv.out_channels))
         winograd = height % 2 == width % 2 == 0 and min(channels, conv.out_channels) >= NARROW
-        step = _rows(height, 4 * width * channels, even=winograd)
+        step = _rows(height, 4 * width * max(channels, conv.out_channels), even=winograd)
         affine = self._affine(norm, x) if norm is not None else None
         padded = self._take("padded", (step + 2, width + 2, channels))
         padded[:, 0] = padded[:, -1] = 0
