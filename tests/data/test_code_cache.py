@@ -1,5 +1,6 @@
 """Image codes of picture answers, made once: resumable, divided, verified, the same as made on the fly."""
 
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from PIL import Image
 from unified.cli import main
 from unified.data import code_cache
 from unified.data.code_cache import open_codes, why_not
+from unified.data.code_writer import Progress, plan
 from unified.data.dataset import MixtureDataset, TaskData
 from unified.data.order import MixtureOrder
 from unified.errors import UserError
@@ -154,6 +156,23 @@ def test_two_processes_share_the_work(tmp_path):
     assert "part 1 of 2: 12 rows encoded" in said[0] and "part 2 of 2: 8 rows encoded" in said[1]
     assert main(["cache", path, "--tokenizer", "toy", "--out", "one"]) == 0
     assert made(tmp_path / "two") == made(tmp_path / "one")
+
+
+def test_the_progress_says_speed_and_what_is_left(tmp_path, toy, monkeypatch):
+    clock = iter([100.0, 102.0, 102.5, 110.0])
+    monkeypatch.setattr("unified.data.code_writer.time.monotonic", lambda: next(clock))
+    jobs, _ = plan([opened(write_spec(tmp_path / "maps.yaml"))], "train", toy, 64, tmp_path)
+    said = io.StringIO()
+    line = Progress(jobs, said, every=2)
+    line.add(jobs[0], 4)
+    line.add(jobs[0], 8)  # too soon
+    line.skip(8)
+    line.skip(8)  # was there
+    line.add(jobs[2], 2)
+    assert said.getvalue().splitlines() == [
+        "maps: 4 of 20 rows, 2.0 images/s, 0:00:08 left",
+        "maps: 18 of 20 rows, 1.0 images/s, 0:00:02 left",
+    ]
 
 
 # ---------------------------------------------------------------------------------- verification
