@@ -167,7 +167,7 @@ def visual_comet() -> None:
             name = str(stills[i % len(stills)].relative_to(ROOT / "vcr" / "vcr1images"))
             rows.append({
                 "img_fn": name, "movie": name.split("/")[0], "metadata_fn": name[:-3] + "json",
-                "place": "in a bare room", "event": f"1 walks towards thing {i}", "split": split,
+                "place": "in a bare room", "event": f"1 walks towards thing {i}",
                 "intent": [f"take thing {i}", "leave the room"], "before": [f"see thing {i}", "stand up"],
                 "after": [f"pick up thing {i}", "sit down"],
             })  # fmt: skip
