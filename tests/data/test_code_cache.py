@@ -185,12 +185,13 @@ def cache(tmp_path):
     return path, tmp_path / "c"
 
 
-def test_a_flipped_byte_is_noticed_and_mended(cache, toy, capsys):
+@pytest.mark.parametrize("place", [-7, 130, 27, 1], ids=["last", "first", "type", "magic"])
+def test_a_flipped_byte_is_noticed_and_mended(place, cache, toy, capsys):
     path, root = cache
     before = made(root)
     array = next(root.rglob("train-000001.npy"))
     content = bytearray(array.read_bytes())
-    content[-7] ^= 1
+    content[place] ^= 1
     array.write_bytes(content)
     data, cached = opened(path), codes_of(path, toy, root)["maps"]
     assert cached(0, data.source.key(0)) is not None, "another shard"
@@ -443,11 +444,10 @@ def test_bad_input(arguments, said, tmp_path, capsys):
 
 
 def test_a_full_disk_names_the_file(tmp_path, capsys, monkeypatch):
-    def full(path, codes):
-        path.write_bytes(b"a part of it")
+    def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     path = write_spec(tmp_path / "maps.yaml")
     assert main(["cache", str(path), "--tokenizer", "toy", "--out", "c"]) == 2
     assert (

@@ -169,6 +169,20 @@ def test_changed_weights_change_the_codes(taming, pixels, config, tmp_path, monk
     assert torch.equal(model.encode(pixels), after)
 
 
+def test_a_model_may_be_loaded_in_inference_mode(taming, pixels, config, tmp_path, monkeypatch):
+    torch.save(taming.state_dict(), tmp_path / "w.ckpt")
+    codes, _ = taming(pixels)
+    for small in (2**22, 0):
+        monkeypatch.setattr(vqgan_cpu, "SMALL", small)
+        with torch.inference_mode():
+            model = VQModel.load(config, tmp_path / "w.ckpt")
+            assert torch.equal(model.encode(pixels), codes)
+        outside = model.encode(pixels)
+        assert torch.equal(outside, codes) and not outside.is_inference()
+        latent = torch.zeros(1, 8, 2, 2, requires_grad=True)
+        assert model.nearest(latent).shape == (1, 4)
+
+
 def test_autocast_around_it_changes_nothing(toy):
     images = np.random.default_rng(2).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     plain = toy.image.encode(images)

@@ -126,6 +126,7 @@ class Shard:
         """The mapped array (rows, codes) and the JSON, both verified. Raises Unusable, saying why."""
         try:
             about = json.loads(self.about.read_text())
+            checksum = zlib.crc32(self.array.read_bytes())
             array = np.load(self.array, mmap_mode="r")
         except FileNotFoundError as error:
             raise Unusable(f"{error.filename}: is missing") from None
@@ -137,10 +138,7 @@ class Shard:
         if wrong:
             told = ", ".join(f"{key} {found.get(key)} instead of {expected[key]}" for key in wrong)
             raise Unusable(f"{self.about}: was made of something else: {told}")
-        if (
-            array.shape != (len(self.rows), self.origin.codes)
-            or zlib.crc32(array.tobytes()) != about["crc32"]
-        ):
+        if checksum != about["crc32"] or array.shape != (len(self.rows), self.origin.codes):
             raise Unusable(f"{self.array}: is damaged: its checksum is not the one in {self.about.name}")
         return array, about
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -128,10 +129,12 @@ def _write(
             batch = np.stack(pixels if exact else [p.astype(np.float32) for p in pixels])
             codes[places] = encoder.encode(torch.from_numpy(batch)).cpu().numpy()
         line.add(job, min(start + ROWS_A_CALL, len(shard.rows)))
-    about = {**shard.header(), "crc32": zlib.crc32(codes.tobytes()), "absent": absent, "keys": keys}
+    file = io.BytesIO()
+    np.save(file, codes)
+    about = {**shard.header(), "crc32": zlib.crc32(file.getbuffer()), "absent": absent, "keys": keys}
     shard.array.parent.mkdir(parents=True, exist_ok=True)
-    _replace(shard.array, lambda path: np.save(path, codes))
-    _replace(shard.about, lambda path: path.write_text(json.dumps(about)))  # last: with it the shard is there
+    _replace(shard.array, file.getvalue())
+    _replace(shard.about, json.dumps(about).encode())  # last: with it the shard is there
     return about
 
 
@@ -147,12 +150,13 @@ def _pixels(data: TaskData, row: int, side: int) -> np.ndarray:
     return target_pixels(example.target, example.target_geometry, spec.value_range, spec.palette)[0]
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def _replace(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all. Errors name the file."""
-    partial = path.with_name(f"{path.stem}.{socket.gethostname()}-{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
     try:
-        write(partial)
-        with partial.open("rb+") as file:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unified.errors import UserError
 from unified.specs.document import read_file
 from unified.specs.problems import SpecError
-from unified.tokenization.vqgan_cpu import CpuEncoder
+from unified.tokenization.vqgan_cpu import CpuEncoder, Version, version
 
 ENCODE_CHUNK = 8
 """Images a pass of the encoder. The pass always has this many, so that a code never depends on what
@@ -106,7 +106,7 @@ class VQModel(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.embed_dim, config.ddconfig.z_channels, 1)
         self.config = config
         self._on_cpu = CpuEncoder(self.encoder, self.quant_conv)
-        self._searching: tuple[tuple[Any, ...], Tensor] | None = None
+        self._searching: tuple[Version, Tensor] | None = None
 
     @property
     def n_codes(self) -> int:
@@ -150,6 +150,7 @@ class VQModel(nn.Module):
         """(n_embed, embed_dim): the vector of each code."""
         return self.quantize.embedding.weight
 
+    @torch.no_grad()
     def nearest(self, latent: Tensor) -> Tensor:
         """latent (B, d, h, w) -> codes (B, h w) of the nearest codebook entries.
 
@@ -161,7 +162,7 @@ class VQModel(nn.Module):
     def _searched(self) -> Tensor:
         """(embed_dim + 1, n_embed): the codebook over -|e|^2 / 2, kept until the codebook changes."""
         book = self.codebook
-        state = (book.data_ptr(), book._version, book.device, book.dtype)
+        state = version(book)
         if self._searching is None or self._searching[0] != state:
             entries = book.detach().float()
             table = torch.cat([entries, -0.5 * entries.square().sum(1, keepdim=True)], 1).T.contiguous()

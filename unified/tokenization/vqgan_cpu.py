@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,15 @@ NARROW = 64
 """Channels below which the sums around Winograd's products cost more than the products saved."""
 WINOGRAD = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 """G of F(2, 3): three weights -> four."""
+
+
+Version: TypeAlias = tuple[Any, ...]
+
+
+def version(weight: Tensor) -> Version:
+    """Differs where the weight has been moved or changed. Those made in inference mode cannot be trained."""
+    changes = 0 if weight.is_inference() else weight._version
+    return weight.data_ptr(), weight.device, weight.dtype, changes
 
 
 @dataclass
@@ -54,7 +63,7 @@ class CpuEncoder:
     def __init__(self, encoder: nn.Module, quant_conv: nn.Conv2d) -> None:
         self.encoder: Any = encoder
         self.quant_conv = quant_conv
-        self._weights: dict[nn.Conv2d, tuple[tuple[int, int], Tensor]] = {}
+        self._weights: dict[nn.Conv2d, tuple[Version, Tensor]] = {}
         self._memory: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def large(self, height: int, width: int) -> bool:
@@ -229,7 +238,7 @@ class CpuEncoder:
 
     def _transformed(self, conv: nn.Conv2d) -> Tensor:
         """(16, C, K): the weights of F(2x2, 3x3), worked out in float64."""
-        state = (conv.weight.data_ptr(), conv.weight._version)
+        state = version(conv.weight)
         known = self._weights.get(conv)
         if known is None or known[0] != state:
             g = torch.tensor(WINOGRAD, dtype=torch.float64)
