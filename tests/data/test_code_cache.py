@@ -22,9 +22,13 @@ from unified.data.order import MixtureOrder
 from unified.errors import UserError
 from unified.sources.open import open_source
 from unified.specs.load import load_task
+from unified.tokenization.pixels import known_pixels, target_pixels
 from unified.tokenization.processor import Processor
 from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.training.loop import TIMES
+from unified.values import types as values
+from unified.values.geometry import Geometry
+from unified.values.types import Size
 
 ROOT = Path(__file__).parents[2]
 ROWS, SHARD = 20, 8
@@ -361,6 +365,23 @@ def test_the_dataset_gives_codes_in_place_of_pixels(tmp_path, toy, processor):
             assert np.array_equal(one.target_codes, toy.image.encode(other.target_image[None])[0])
             assert np.array_equal(one.target_code_mask, other.target_code_mask) and one.cost == other.cost
     assert kinds == {("maps", True, False), ("flip", False, True), ("toybox_vqa_count", False, False)}
+
+
+@pytest.mark.parametrize("side", [16, 24])
+def test_codes_that_count_need_no_pixels(side):
+    rng = np.random.default_rng(0)
+    valid = rng.random((12, 16)) < 0.7
+    normals = rng.normal(size=(12, 16, 3))
+    geometry = Geometry.flip(Size(16, 12)).then(Geometry.resize_pad(Size(16, 12), side))
+    for value in (
+        values.Depth(rng.uniform(1, 5, (12, 16)).astype(np.float32), valid),
+        values.Depth(rng.uniform(1, 5, (12, 16)).astype(np.float32)),
+        values.Normals((normals / np.linalg.norm(normals, axis=2, keepdims=True)).astype(np.float32), valid),
+        values.Mask(valid),
+        values.Image(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)),
+    ):
+        _, known = target_pixels(value, geometry, (0, 10))
+        assert np.array_equal(known_pixels(value, geometry), known) and 0 < known.sum() < known.size
 
 
 def test_training_on_cached_codes_is_the_same_bit_for_bit(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,19 +95,15 @@ class MixtureDataset:
                     data.task, values, key=key, rng=self.order.rng(sample), training=self.vary,
                     image_size=self.processor.image_size, target_size=self.processor.target_size,
                 )  # fmt: skip
-                return self._with_codes(self.processor.encode(example, data.task), row, key), skipped
+                cached = self.codes.get(data.task.name)
+                codes = cached(row, key) if cached is not None else None
+                return self.processor.encode(example, data.task, codes), skipped
             except BadRow as bad:
                 skipped.append(SkippedRow(data.task.name, row, key, str(bad)))
         raise UserError(
             f"{data.task.path}: {MAX_BAD_IN_A_ROW} rows in a row could not be used; the last was "
             f"{skipped[-1].key}: {skipped[-1].reason}"
         )
-
-    def _with_codes(self, encoded: Encoded, row: int, key: str) -> Encoded:
-        """The codes of a picture answer in place of its pixels, where they are cached."""
-        cached = self.codes.get(encoded.task)
-        codes = cached(row, key) if cached is not None else None
-        return encoded if codes is None else replace(encoded, target_codes=codes, target_image=None)
 
 
 @dataclass

@@ -35,6 +35,15 @@ def target_pixels(
     return to_image(moved, value_range=value_range, scheme=scheme).pixels, known
 
 
+def known_pixels(value: DenseValue, geometry: Geometry) -> npt.NDArray[np.bool_]:
+    """The second of `target_pixels` alone."""
+    if isinstance(value, (Depth, Normals)) and value.valid is not None:
+        moved = geometry.apply(value)
+        assert isinstance(moved, (Depth, Normals)) and moved.valid is not None
+        return geometry.valid_mask() & moved.valid
+    return geometry.valid_mask()
+
+
 def grid_mask(pixels: npt.NDArray[np.bool_], cell: int) -> npt.NDArray[np.bool_]:
     """(side, side) bool -> (n,) bool, row-major: the top-left pixel of each cell, as the reference does."""
     return pixels[::cell, ::cell].reshape(-1)

@@ -23,7 +23,7 @@ from unified.tokenization.answers import (
 )
 from unified.tokenization.frames import LocationFrame
 from unified.tokenization.grammar import Grammar
-from unified.tokenization.pixels import cell_any, grid_mask, input_pixels, target_pixels
+from unified.tokenization.pixels import cell_any, grid_mask, input_pixels, known_pixels, target_pixels
 from unified.tokenization.quirks import MENDED, Quirks
 from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.values.dense import from_image
@@ -107,10 +107,11 @@ class Processor:
 
     # ----------------------------------------------------------------------------- encode
 
-    def encode(self, example: Example, task: LoadedTask) -> Encoded:
+    def encode(self, example: Example, task: LoadedTask, codes: Ids | None = None) -> Encoded:
         """Tokens and pixels of an example, which may have no target (`()`), as when prompting.
 
-        A prompt that is too long loses its end; BadRow for a target that is too long.
+        codes: those of a dense target, where they are known; its pixels are then not made. A prompt that is
+        too long loses its end; BadRow for a target that is too long.
         """
         vocabulary = self.tokenizers.vocabulary
         frame = next(iter(example.geometries), None)
@@ -125,7 +126,7 @@ class Processor:
             if len(target) + 1 > limit:
                 raise BadRow(f"the target has {len(target) + 1} tokens, more than the {limit} that fit")
         else:
-            pixels, code_mask = self._dense_target(example.target, example, task)
+            pixels, code_mask = self._dense_target(example.target, example, task, codes is None)
         return Encoded(
             task=example.task,
             key=example.key,
@@ -137,6 +138,7 @@ class Processor:
             target_image=pixels,
             target_code_mask=code_mask,
             truncated=max(0, len(prompt) - room),
+            target_codes=codes,
         )
 
     def text_ids(self, rendered: Rendered, geometry: Geometry | None = None) -> list[int]:
@@ -189,11 +191,14 @@ class Processor:
         return images, mask
 
     def _dense_target(
-        self, value: DenseValue, example: Example, task: LoadedTask
-    ) -> tuple[npt.NDArray[np.uint8 | np.float32], npt.NDArray[np.bool_]]:
+        self, value: DenseValue, example: Example, task: LoadedTask, with_pixels: bool
+    ) -> tuple[npt.NDArray[np.uint8 | np.float32] | None, npt.NDArray[np.bool_]]:
         assert example.target_geometry is not None
-        spec = task.spec.target
-        pixels, known = target_pixels(value, example.target_geometry, spec.value_range, spec.palette)
+        spec, pixels = task.spec.target, None
+        if with_pixels:
+            pixels, known = target_pixels(value, example.target_geometry, spec.value_range, spec.palette)
+        else:
+            known = known_pixels(value, example.target_geometry)
         inside = grid_mask(example.target_geometry.valid_mask(), self._cell)
         return pixels, inside & cell_any(known, self._cell)
 
