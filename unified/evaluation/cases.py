@@ -32,6 +32,7 @@ from unified.values.types import (
     Points,
     Size,
     Text,
+    Texts,
     Value,
 )
 
@@ -98,7 +99,7 @@ def read_in_parts(
             if isinstance(row, BadRow):
                 raise row
             values = read_fields(task, row, source, optional=answers)
-            answered = values.keys() >= answers
+            answered = not unanswered or is_answered(task.spec, values)
             example = build_example(
                 task, values, key=key, rng=_rng(seed, key), training=False,
                 image_size=image_size, target_size=target_size, with_target=answered,
@@ -135,10 +136,23 @@ def answer_fields(spec: TaskSpec) -> frozenset[str]:
         asked |= {spec.options.field or "", spec.options.pool or ""}
     if spec.submission is not None:
         asked |= {spec.submission.key or "", *spec.submission.row.values()}
-    judged = set(template(spec.target.template).fields) if spec.target.template else {spec.target.field or ""}
+    judged = _true_fields(spec)
     for metric in spec.metrics:
-        judged |= {metric.references or "", metric.by or "", *metric.fields.values()}
+        judged |= {metric.by or "", *metric.fields.values()}
     return frozenset((judged - asked) & spec.fields.keys())
+
+
+def is_answered(spec: TaskSpec, values: dict[str, Value]) -> bool:
+    """Whether a row has what its true answer and the metrics need. Hidden answers may be an empty list."""
+    answers = answer_fields(spec)
+    hidden = {name for name in answers & _true_fields(spec) if values.get(name) == Texts(())}
+    return values.keys() - hidden >= answers
+
+
+def _true_fields(spec: TaskSpec) -> set[str]:
+    """The fields of the true answer."""
+    fields = set(template(spec.target.template).fields) if spec.target.template else {spec.target.field or ""}
+    return fields | {metric.references or "" for metric in spec.metrics}
 
 
 def _pool(read: Cases, name: str) -> None:

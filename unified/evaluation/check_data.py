@@ -9,17 +9,16 @@ from itertools import islice
 import numpy as np
 
 from unified.errors import UserError
-from unified.evaluation.cases import answer_fields
+from unified.evaluation.cases import answer_fields, is_answered
 from unified.evaluation.predictor import through_tokenizers
 from unified.sources.base import RowSource, RowStream
 from unified.sources.fields import read_fields
-from unified.sources.hf import local_copy
-from unified.sources.location import AbsentFile, MissingData, Place, hub_copy, where_from
+from unified.sources.hf import only_on_hub
+from unified.sources.location import AbsentFile, MissingData, Place, where_from
 from unified.sources.open import open_source
 from unified.specs.build import build_example
 from unified.specs.check import Report
 from unified.specs.example import BadRow, Example
-from unified.specs.source_schema import HfSource
 from unified.specs.task import LoadedTask
 from unified.tokenization.processor import Processor
 from unified.tokenization.tokenizer_set import TokenizerSet
@@ -86,7 +85,7 @@ def tell_data(report: Report, tokenizers: str) -> int:
 def _check_split(found: DataCheck, split: str, processor: Processor) -> None:
     task = found.task
     try:
-        if reason := _only_on_hub(task):
+        if reason := only_on_hub(task):
             found.absent[split] = reason
             return
         source = open_source(task, split)
@@ -107,7 +106,7 @@ def _check_split(found: DataCheck, split: str, processor: Processor) -> None:
                 if isinstance(row, BadRow):
                     raise row
                 values = read_fields(task, row, source, optional=answers)
-                whole = values.keys() >= answers
+                whole = is_answered(task.spec, values)
                 example = build_example(
                     task, values, key=key, rng=np.random.default_rng(0), training=False,
                     image_size=processor.image_size, target_size=processor.target_size, with_target=whole,
@@ -162,13 +161,6 @@ def _round_trip(found: DataCheck, split: str, examples: list[Example], processor
             text = "".join(part for part in written if isinstance(part, str))
             changed += " ".join(text.split()) != " ".join(value.text.split())
     return f", {changed} answers change in the text tokenizer" if changed else ""
-
-
-def _only_on_hub(task: LoadedTask) -> str | None:
-    place = Place.of(task)
-    if not isinstance(place.spec, HfSource) or local_copy(place, place.spec).exists():
-        return None
-    return f"no copy of the hub's {place.spec.path} at {hub_copy(place.spec.path)}"
 
 
 def _where_from(task: LoadedTask) -> list[str]:

@@ -7,7 +7,7 @@ import math
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,6 +33,7 @@ from unified.evaluation.results import (
 from unified.evaluation.samples import save_samples, words_of
 from unified.evaluation.scoring import Judge, OptionScores, judges_of, right_scores
 from unified.evaluation.submission import Submission, wants_scores, with_submission
+from unified.sources.hf import only_on_hub
 from unified.sources.location import MissingData
 from unified.specs.load import LoadedTask, list_tasks, load_task
 from unified.values.types import Value
@@ -70,6 +71,7 @@ def evaluate(
     on_progress: Progress | None = None,
     on_task: Callable[[str, TaskResult], None] | None = None,
     leave_out: LeaveOut | None = None,
+    not_from_hub: Container[str] = (),
 ) -> Results:
     """Scores a model on tasks.
 
@@ -79,7 +81,8 @@ def evaluate(
     `submission` write their predictions there as their benchmark takes them, also of rows without answers,
     which are not scored. Tasks whose data is not on this machine, or that have more images than the model
     takes, are an error; with `leave_out` the others are evaluated, and these are told to it and listed in
-    `about["not_evaluated"]`. Raises UserError where nothing is left, where the split is in none of the tasks,
+    `about["not_evaluated"]`. Of the tasks in `not_from_hub`, data sets of the hub count only where a copy is
+    here. Raises UserError where nothing is left, where the split is in none of the tasks,
     and for data that cannot be read.
     """
     from unified.evaluation.predictor import Predictor
@@ -104,6 +107,8 @@ def evaluate(
     for task in chosen:
         try:
             check_images(model.config, [task])
+            if task.name in not_from_hub and (why := only_on_hub(task)):
+                raise MissingData(f"{why}; name the task to load it")
         except UserError as error:
             without(task, error)
     check_joint(chosen)
@@ -346,9 +351,9 @@ def run_eval(
     """Evaluates a run, model folder or shipped model, printing a line a task and the table.
 
     `tasks`: names, paths and `tag:NAME`, comma-separated; `all`: those that the model carries. Tasks whose
-    data is not here are left out and listed, as in `evaluate`. `out` defaults to `<run>/eval/<split>`, or
-    `eval/<name>-<split>` for a model that is no run. `submission`: folder for the files that the servers of
-    benchmarks take.
+    data is not here are left out and listed, as in `evaluate`; a tag loads nothing from the hub. `out`
+    defaults to `<run>/eval/<split>`, or `eval/<name>-<split>` for a model that is no run. `submission`:
+    folder for the files that the servers of benchmarks take.
     """
     loaded = load_model_folder(run, device)
     chosen = select_tasks(tasks, loaded.tasks)
@@ -365,6 +370,7 @@ def run_eval(
     results = evaluate(
         loaded.model, loaded.processor, chosen, split=split, limit=limit, batch_size=batch_size, seed=seed,
         out=folder, submission=None if submission is None else Path(submission).expanduser(), on_task=say,
+        not_from_hub=_found_by_tag(tasks, loaded.tasks),
         leave_out=lambda name, why: print(f"{name}: not evaluated: {why}", flush=True),
     )  # fmt: skip
     results.about = {"model": str(run), **results.about}
@@ -411,6 +417,14 @@ def select_tasks(selector: str, carried: dict[str, LoadedTask]) -> list[LoadedTa
             f"--tasks {selector}: selects no task; the model carries {', '.join(carried) or 'none'}"
         )
     return list(chosen.values())
+
+
+def _found_by_tag(selector: str, carried: dict[str, LoadedTask]) -> set[str]:
+    """The tasks that a selector means by a tag alone."""
+    parts = [part.strip() for part in selector.split(",") if part.strip()]
+    others = ",".join(part for part in parts if not part.startswith("tag:"))
+    named = {task.name for task in select_tasks(others, carried)} if others else set()
+    return {task.name for task in select_tasks(selector, carried)} - named
 
 
 def named_but_absent(selector: str, results: Results) -> list[str]:

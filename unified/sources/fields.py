@@ -67,7 +67,7 @@ def read_fields(
     optional: Collection[str] = (),
 ) -> dict[str, Value]:
     """The values of all fields, in the frame of the source. Those that are `optional` are left out where the
-    row has nothing for them (an empty list of texts, too), or names a file that is not there.
+    row has nothing for them, or names a file that is not there.
 
     Relative paths of images start at `source.root`; without a source (a row written in a spec) at
     the root that the spec states. Raises BadRow with the field and the reason, UserError where the
@@ -78,13 +78,11 @@ def read_fields(
     values: dict[str, Value] = {}
     for item in fields:
         try:
-            value = _read(item, row, context)
+            values[item.name] = _read(item, row, context)
         except (BadRow, Missing) as problem:
             if isinstance(problem, Missing | AbsentFile) and item.name in optional:
                 continue
             raise BadRow(f"field '{item.name}': {problem}") from problem
-        if item.name not in optional or value != Texts(()):
-            values[item.name] = value
     return values
 
 

@@ -16,6 +16,8 @@ from unified.specs.source_schema import HfSource
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
+    from unified.specs.load import LoadedTask
+
 BUILDERS = {
     ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json",
     ".arrow": "arrow", ".txt": "text",
@@ -31,6 +33,14 @@ def local_copy(place: Place, spec: HfSource) -> Path:
     """The file or folder on this machine that `path` names, or the copy of a hub id; there or not."""
     local = place.path(spec.path, "path")
     return local if local.exists() or _is_path(spec.path) else Path(hub_copy(spec.path))
+
+
+def only_on_hub(task: LoadedTask) -> str | None:
+    """That a task's rows would have to come from the hub, in words; None where they are on this machine."""
+    place = Place.of(task)
+    if not isinstance(place.spec, HfSource) or local_copy(place, place.spec).exists():
+        return None
+    return f"no copy of the hub's {place.spec.path} at {hub_copy(place.spec.path)}"
 
 
 def open_hf(place: Place, spec: HfSource, split: str) -> RowSource | RowStream:
