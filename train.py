@@ -89,7 +89,9 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     order = MixtureOrder(config.seed, [(name, rows[name], shares[name]) for name in rows])
     processor = build_processor(model.config, tokenizers)
     codes = setup.cached_codes(config, tasks, tokenizers, processor.target_size)
-    dataset = MixtureDataset(tasks, order, processor, vary=config.data.overfit is None, codes=codes)
+    dataset = MixtureDataset(
+        tasks, order, processor, vary=config.data.overfit is None, codes=codes, patches=config.data.patches
+    )
     last_step = 1 if args.dry_run else config.optim.steps or sys.maxsize // config.data.batch_size
 
     # --------------------------------------------------------------------------------- resume
@@ -124,6 +126,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
         start_step=step,
         steps=max(step, last_step),
         length_power=config.data.length_power,
+        packing=config.data.packing and (config.data.packing.encoder, config.data.packing.decoder),
     )
 
     # --------------------------------------------------------------------------------- engine

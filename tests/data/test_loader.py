@@ -68,9 +68,10 @@ def loaded(dataset, world=1, workers=0, micro_batch=2, start_step=0, steps=3, ba
             for batch in batches:
                 for i, key in enumerate(batch.keys):
                     pixels = batch.inputs["images"][i].sum().item() if "images" in batch.inputs else 0.0
-                    target = 0 if batch.target_images is None else batch.target_images[i].long().sum().item()
+                    places = [] if batch.target_places is None else batch.target_places.tolist()
+                    target = batch.target_images[places.index(i)].long().sum() if i in places else 0
                     ids = [batch.inputs[k][i] for k in ("input_ids", "target_ids")]
-                    content = (batch.tasks[i], *(tuple(x[x != 0].tolist()) for x in ids), pixels, target)
+                    content = (batch.tasks[i], *(tuple(x[x != 0].tolist()) for x in ids), pixels, int(target))
                     assert out.setdefault(step, {}).setdefault((batch.tasks[i], key), content) == content
     return out
 
@@ -139,10 +140,9 @@ def test_collate_pads_and_weighs(dataset):
     )
     batch = collate([count, depth, text, pair])
     assert batch.inputs["images"].shape == (4, 2, 64, 64, 3)
-    assert batch.inputs["image_segments"].tolist() == [[1, 0], [1, 0], [0, 0], [1, 1]]
     assert batch.inputs["patch_mask"].sum(-1).tolist() == [[64, 0], [64, 0], [0, 0], [64, 64]]
-    assert batch.target_images.shape == (4, 1, 64, 64, 3)
-    assert batch.inputs["target_code_segments"].tolist() == [[0], [1], [0], [0]]
+    assert batch.target_images.shape == (1, 64, 64, 3) and batch.target_places.tolist() == [1]
+    assert batch.inputs["target_code_mask"].any(-1).tolist() == [[False], [True], [False], [False]]
     # every target token weighs one, padding nothing
     assert batch.text_weights.sum() == sum(len(e.target_ids) for e in (count, depth, text, pair))
     assert batch.code_weights.sum() == depth.target_code_mask.sum() == 16

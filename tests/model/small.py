@@ -71,32 +71,39 @@ EXAMPLES = [
 ]
 
 
-def pack(examples, text_padding=2, target_padding=3):
-    """All of `examples` in one row, in the arguments that a packed batch has."""
-    out = {}
+def pack(examples, rows=None, padding=2):
+    """All of `examples` packed, in the arguments that a packed batch has. rows: the examples of each row;
+    default: all in one."""
+    rows = [list(range(len(examples)))] if rows is None else rows
 
-    def text(name, padding):
-        rows = [e[f"{name}_ids"][0] for e in examples]
-        out[f"{name}_ids"] = F.pad(torch.cat(rows), (0, padding))[None]
-        out[f"{name}_segments"] = F.pad(
-            torch.cat([torch.full_like(r, i + 1) for i, r in enumerate(rows)]), (0, padding)
-        )[None]
-        out[f"{name}_positions"] = F.pad(torch.cat([torch.arange(len(r)) for r in rows]), (0, padding))[None]
+    def side(text_name, picture_name, mask_name):
+        texts = torch.nn.utils.rnn.pad_sequence([e[text_name][0] for e in examples], batch_first=True)
+        counts = [e[mask_name].shape[1] if mask_name in e else 0 for e in examples]
+        masks = torch.cat([e[mask_name][0] for e in examples if mask_name in e]) if any(counts) else None
+        places = []
+        for i, e in enumerate(examples):
+            mine = list(range(i * texts.shape[1], i * texts.shape[1] + e[text_name].shape[1]))
+            for picture in range(sum(counts[:i]), sum(counts[: i + 1])):
+                cells = masks[picture].nonzero()[:, 0] + picture * masks.shape[1] + texts.numel()
+                mine += cells.tolist()
+            places.append(mine)
+        lines = [[place for i in row for place in places[i]] for row in rows]
+        longest = max(map(len, lines)) + padding
+        out = {text_name: texts}
+        if any(counts):
+            out[picture_name] = torch.cat([e[picture_name][0] for e in examples if mask_name in e])
+            out[mask_name] = masks
+        owners = torch.tensor([i for i, n in enumerate(counts) for _ in range(n)])
+        return out, owners, torch.tensor([line + [-1] * (longest - len(line)) for line in lines])
 
-    text("input", text_padding)
-    text("target", target_padding)
-    with_images = [(i, e) for i, e in enumerate(examples) if "images" in e]
-    if with_images:
-        out["images"] = torch.cat([e["images"] for _, e in with_images], 1)
-        out["patch_mask"] = torch.cat([e["patch_mask"] for _, e in with_images], 1)
-        counts = [(i, e["images"].shape[1]) for i, e in with_images]
-        out["image_segments"] = torch.tensor([[i + 1 for i, n in counts for _ in range(n)]])
-        out["image_index"] = torch.tensor([[k for _, n in counts for k in range(n)]])
-    with_codes = [(i, e) for i, e in enumerate(examples) if "target_codes" in e]
-    if with_codes:
-        out["target_codes"] = torch.cat([e["target_codes"] for _, e in with_codes], 1)
-        out["target_code_mask"] = torch.cat([e["target_code_mask"] for _, e in with_codes], 1)
-        out["target_code_segments"] = torch.tensor([[i + 1 for i, _ in with_codes]])
+    encoder, image_example, encoder_layout = side("input_ids", "images", "patch_mask")
+    decoder, code_example, decoder_layout = side("target_ids", "target_codes", "target_code_mask")
+    encoder.pop("patch_mask", None)
+    out = {**encoder, **decoder, "encoder_layout": encoder_layout, "decoder_layout": decoder_layout}
+    if len(image_example):
+        out["image_example"] = image_example
+    if len(code_example):
+        out["code_example"] = code_example
     return out
 
 

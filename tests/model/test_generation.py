@@ -12,7 +12,7 @@ WITH_IMAGES = PROMPTS | {
     "images": torch.randint(
         0, 256, (2, 1, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     ),
-    "image_segments": torch.tensor([[1], [0]]),
+    "patch_mask": torch.tensor([[[True] * 4], [[False] * 4]]),
 }
 TEXT = torch.tensor([[4, 9, 30, 1], [11, 1, 0, 0]])
 CODES = torch.randint(0, 11, (2, 1, 9), generator=torch.Generator().manual_seed(1))

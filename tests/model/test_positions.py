@@ -5,10 +5,12 @@ import pytest
 import small
 import torch
 
+from unified.model.attention import masked
+from unified.model.packing import Packing
 from unified.model.positions import (
     Positions,
     _image_square,
-    _text_offsets,
+    _pair_buckets,
     _text_square,
     image_bucket,
     text_bucket,
@@ -61,17 +63,37 @@ def test_one_example_a_row(bidirectional, images):
     )
 
 
+def packed(texts, owners=None, cells=GRID**2):
+    """All tokens of these texts (their lengths) and of the pictures of `owners` in one row, then padding."""
+    longest, layout = max(texts), []
+    for i, n in enumerate(texts):
+        layout += [i * longest + k for k in range(n)]
+        for m in range(len(owners or ())):
+            if owners[m] == i:
+                layout += [len(texts) * longest + m * cells + c for c in range(cells)]
+    owners = None if owners is None else torch.tensor(owners)
+    return Packing.of(torch.tensor([[*layout, -1]]), (len(texts), longest), cells, owners)
+
+
 @pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("images", [0, 2])
+@pytest.mark.parametrize("owners", [None, [1], [0, 1, 1]])
 @torch.no_grad()
-def test_packed_rows(bidirectional, images):
-    positions = made(bidirectional)
-    at = torch.tensor([[0, 1, 2, 0, 1], [0, 0, 1, 2, 3]])
-    text, _, bias = positions(5, images, at)
-    assert torch.equal(text, positions.embedding.weight[at])
-    for row in range(2):
-        expected = slow_bias(positions, at[row].tolist(), images)
-        torch.testing.assert_close(bias[row], expected, atol=1e-5, rtol=1e-5)
+def test_packed_rows(bidirectional, owners):
+    positions, texts = made(bidirectional), [3, 5]
+    bias = positions(5, 1 if owners else 0, packing=packed(texts, owners))[2][0]
+    start = 0
+    for i, n in enumerate(texts):
+        images = (owners or []).count(i)
+        expected = slow_bias(positions, range(n), images)
+        if not bidirectional:
+            expected = expected.masked_fill(torch.ones_like(expected).triu(1).bool(), masked(torch.float32))
+        here = slice(start, start + n + images * GRID**2)
+        hidden = torch.cat([bias[:, here, :start], bias[:, here, here.stop :]], -1)
+        assert (hidden < masked(torch.float32) / 2).all(), "nothing of another example is seen"
+        seen = expected > masked(torch.float32) / 2
+        torch.testing.assert_close(bias[:, here, here][seen], expected[seen], atol=1e-5, rtol=1e-5)
+        assert (bias[:, here, here][~seen] < masked(torch.float32) / 2).all()
+        start = here.stop
 
 
 def test_more_text_than_positions_is_refused():
@@ -80,12 +102,12 @@ def test_more_text_than_positions_is_refused():
 
 
 def test_tables_first_made_in_inference_mode_serve_training():
-    for table in (_text_square, _text_offsets, _image_square):
+    for table in (_text_square, _image_square, _pair_buckets):
         table.cache_clear()
     positions = made(True)
-    at = torch.tensor([[0, 1, 0, 1]])
+    rows = packed([2, 2], [0])
     with torch.inference_mode():
         positions(4, 1)
-        positions(4, 1, at)
-    (positions(4, 1)[2].sum() + positions(4, 1, at)[2].sum()).backward()
+        positions(4, 1, packing=rows)
+    (positions(4, 1)[2].sum() + positions(4, 1, packing=rows)[2].sum()).backward()
     assert positions.image_relative.grad.abs().sum() > 0

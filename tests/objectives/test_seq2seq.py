@@ -20,7 +20,7 @@ def batch(with_codes=True):
         inputs["target_codes"] = torch.tensor([[[0, 0, 0]], [[4, 2, 1]]])
         inputs["target_code_mask"] = torch.tensor([[[False] * 3], [[True, False, True]]])
         code_weights = inputs["target_code_mask"].float() * 0.25
-    return Batch(inputs, None, weights, code_weights, ["b", "a"], ["0", "1"])
+    return Batch(inputs, weights, code_weights, ["b", "a"], ["0", "1"])
 
 
 def outputs(seed=0, dtype=torch.float32):

@@ -41,7 +41,7 @@ def test_processor_round_trip(folder, tmp_path, model):
     texts, images = ["what ?", "how many cubes are there ?"], [None, [PHOTO, PHOTO[:20]]]
     a, b = first(texts, images), second(texts, images)
     assert set(a) == set(b) and all(torch.equal(a[k], b[k]) for k in a)
-    assert a["images"].shape[:2] == (2, 2) and a["image_segments"].tolist() == [[0, 0], [1, 1]]
+    assert a["images"].shape[:2] == (2, 2) and a["patch_mask"].any(-1).tolist() == [[False] * 2, [True] * 2]
     ids = model.generate(**a, max_new_tokens=8)
     assert first.batch_decode(ids) == second.batch_decode(ids) and len(ids) == 2
     assert first.decode([0, *first.processor.encode_text("a red cube"), 1, 7]) == "a red cube"

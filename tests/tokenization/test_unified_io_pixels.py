@@ -122,7 +122,7 @@ def test_target_images(size, processor):
     np.testing.assert_allclose(encoded.target_image / 127.5 - 1, wanted * 2 - 1, atol=1e-5)
     np.testing.assert_array_equal(encoded.target_code_mask, official_patches(mask, 16))
     batch = collate([encoded])
-    np.testing.assert_array_equal(batch.target_images[0, 0].numpy(), encoded.target_image)
+    np.testing.assert_array_equal(batch.target_images[0].numpy(), encoded.target_image)
 
 
 def test_images_that_need_no_resizing_stay_bytes(processor):

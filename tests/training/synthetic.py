@@ -48,7 +48,6 @@ def batch(examples):
     if any(p is not None for p in pixels):
         fields["images"] = torch.stack([torch.zeros(16, 16, 3) if p is None else p for p in pixels])[:, None]
         fields["patch_mask"] = torch.tensor([p is not None for p in pixels])[:, None, None].expand(rows, 1, 4)
-        fields["image_segments"] = torch.tensor([p is not None for p in pixels]).long()[:, None]
     code_weights = None
     if any(c is not None for c in codes):
         there = torch.tensor([c is not None for c in codes])
@@ -56,10 +55,9 @@ def batch(examples):
             :, None
         ]
         fields["target_code_mask"] = there[:, None, None].expand(rows, 1, 4)
-        fields["target_code_segments"] = there.long()[:, None]
         code_weights = fields["target_code_mask"].float() * 0.5
     keys = [f"row {i}" for i in range(rows)]
-    return Batch(fields, None, (target_ids != 0).float(), code_weights, list(tasks), keys)
+    return Batch(fields, (target_ids != 0).float(), code_weights, list(tasks), keys)
 
 
 def micro_batches(step, rank, world, accumulation, size=12):

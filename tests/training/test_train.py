@@ -230,3 +230,25 @@ def test_launchers(folder, launcher):
     assert f"`train.py x.yaml run=runs/{launcher} optim.steps=3`" in card  # without the launcher's own words
     threads = int(re.search(r"(\d+) thread\(s\) a rank", out)[1])
     assert threads == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+# ----------------------------------------------------------------------------------------- packing
+
+
+def test_packed_training_is_padded_training(folder, whole):
+    same = ("optim.steps=6", "model.overrides.dropout=0")
+    train(folder, 2, "run=runs/packed", "data.packing={encoder: 320, decoder: 80}", *same)
+    train(folder, 2, "run=runs/padded", *same)
+    packed, padded = curve(folder / "runs/packed"), curve(folder / "runs/padded")
+    assert len(packed) == 6
+    for ours, theirs in zip(packed, padded, strict=True):
+        assert ours.pop("fill") > theirs.pop("fill") + 0.1
+        assert ours == pytest.approx(theirs, abs=2e-4)
+
+
+def test_unseen_patches_cost_nothing(folder, whole):
+    train(folder, 1, "run=runs/few", "data.packing={encoder: 320, decoder: 80}", "data.patches=4",
+          "optim.steps=2")  # fmt: skip
+    assert len(curve(folder / "runs/few")) == 2
+    out, err = train(folder, 1, "run=runs/few", "data.patches=4", code=2)
+    assert "data.patches" in err and "data.packing" in err

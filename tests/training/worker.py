@@ -133,7 +133,7 @@ def not_a_number():
     batches = synthetic.micro_batches(0, RANKS.rank, RANKS.world, ACCUMULATION)
     for batch in batches:
         if "images" in batch.inputs:
-            batch.inputs["images"][batch.inputs["image_segments"] > 0] = torch.nan
+            batch.inputs["images"][batch.inputs["patch_mask"].any(-1)] = torch.nan
     try:
         run.step(0, batches)
     except UserError as error:

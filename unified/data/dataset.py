@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from unified.data.order import MixtureOrder
 from unified.data.streaming import StreamedRows
@@ -64,7 +66,8 @@ class MixtureDataset:
     remains a pure function of (seed, i). 100 bad rows in a row raise UserError. Without `vary`, a row is
     always read as evaluation reads it: first prompt, first answer, no random steps. `codes`: by task name,
     the picture answers whose codes are there (`code_cache.open_codes`); those of others, and of rows that
-    could not be used when the codes were made, are left to `Batch.with_codes`.
+    could not be used when the codes were made, are left to `Batch.with_codes`. `patches`: of each input
+    picture that many patches are seen, drawn at random; None: all.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class MixtureDataset:
         processor: Processor,
         vary: bool = True,
         codes: Mapping[str, CachedCodes] | None = None,
+        patches: int | None = None,
     ) -> None:
         self.tasks = tasks
         self.order = order
         self.processor = processor
         self.vary = vary
         self.codes = codes or {}
+        self.patches = patches
 
     def __getitem__(self, index: int) -> tuple[Encoded, list[SkippedRow]]:
         data = self.tasks[self.order.sample(index).task]
@@ -91,19 +96,29 @@ class MixtureDataset:
             try:
                 key = data.source.key(row)
                 values = read_fields(data.task, data.source[row], data.source)
+                rng = self.order.rng(sample)
                 example = build_example(
-                    data.task, values, key=key, rng=self.order.rng(sample), training=self.vary,
+                    data.task, values, key=key, rng=rng, training=self.vary,
                     image_size=self.processor.image_size, target_size=self.processor.target_size,
                 )  # fmt: skip
                 cached = self.codes.get(data.task.name)
                 codes = cached(row, key) if cached is not None else None
-                return self.processor.encode(example, data.task, codes), skipped
+                encoded = self.processor.encode(example, data.task, codes)
+                return encoded if self.patches is None else _some(encoded, self.patches, rng), skipped
             except BadRow as bad:
                 skipped.append(SkippedRow(data.task.name, row, key, str(bad)))
         raise UserError(
             f"{data.task.path}: {MAX_BAD_IN_A_ROW} rows in a row could not be used; the last was "
             f"{skipped[-1].key}: {skipped[-1].reason}"
         )
+
+
+def _some(encoded: Encoded, patches: int, rng: np.random.Generator) -> Encoded:
+    """Some of the patches of each picture, as Unified-IO trains on 128 of 576 (section 3.3)."""
+    mask = np.zeros_like(encoded.patch_mask)
+    for kept, seen in zip(mask, encoded.patch_mask, strict=True):
+        kept[rng.permutation(seen.nonzero()[0])[:patches]] = True
+    return replace(encoded, patch_mask=mask)
 
 
 @dataclass

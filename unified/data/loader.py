@@ -2,8 +2,14 @@
 
 Step s consumes samples [s * batch_size, (s + 1) * batch_size) whatever the number of ranks, micro-batches
 or workers. Inside a step, samples are sorted by what is known of their shape from the task alone (dense
-target? how many images?), cut into as many global micro-batches as there are accumulation steps, and each of
-those is striped over the ranks: little padding, equal work, and no rank needs another's data.
+target? how many images?).
+
+- Padded, they are cut into as many global micro-batches as there are accumulation steps, and each of those
+  is striped over the ranks: little padding, equal work.
+- Packed, they are striped over all micro-batches of all ranks: each holds the same mixture, so that its rows
+  fill up. What a micro-batch holds then depends on its size alone, not on the number of ranks.
+
+No rank needs another's data.
 """
 
 from __future__ import annotations
@@ -15,9 +21,11 @@ from dataclasses import dataclass
 
 from torch.utils.data import DataLoader, Dataset
 
-from unified.data.collate import Batch, collate
+from unified.data.collate import Batch, collate, collate_packed
 from unified.data.dataset import MixtureDataset, SkippedRow
+from unified.data.packing import lengths, pack
 from unified.errors import UserError
+from unified.tokenization.processor import Encoded
 from unified.values.types import DENSE_TYPES
 
 
@@ -41,9 +49,10 @@ class _MicroBatches(Dataset[_Item]):
         rank: int,
         world: int,
         length_power: float,
+        packing: tuple[int, int] | None,
     ) -> None:
         self.data, self.batch_size, self.micro_batch = data, batch_size, micro_batch
-        self.rank, self.world, self.length_power = rank, world, length_power
+        self.rank, self.world, self.length_power, self.packing = rank, world, length_power, packing
         self.accumulation = batch_size // (micro_batch * world)
         self.shapes = [
             (t.task.spec.modality in DENSE_TYPES, len(t.task.spec.input.images), i)
@@ -55,6 +64,9 @@ class _MicroBatches(Dataset[_Item]):
         start = step * self.batch_size
         tasks = self.data.order.task_of(start, start + self.batch_size)
         order = sorted(range(self.batch_size), key=lambda i: (self.shapes[tasks[i]], i))
+        if self.packing is not None:
+            groups = self.accumulation * self.world
+            return [start + i for i in order[micro * self.world + self.rank :: groups]]
         width = self.micro_batch * self.world
         return [start + i for i in order[micro * width : (micro + 1) * width][self.rank :: self.world]]
 
@@ -63,8 +75,14 @@ class _MicroBatches(Dataset[_Item]):
             pairs = [self.data[i] for i in self.samples(*divmod(n, self.accumulation))]
         except UserError as error:
             return _Item(None, [], str(error))
-        batch = collate([encoded for encoded, _ in pairs], self.length_power)
+        batch = self._collate([encoded for encoded, _ in pairs])
         return _Item(batch, [row for _, skipped in pairs for row in skipped])
+
+    def _collate(self, examples: list[Encoded]) -> Batch:
+        if self.packing is None:
+            return collate(examples, self.length_power)
+        packed = pack([lengths(e) for e in examples], *self.packing)
+        return collate_packed(examples, packed.rows, self.length_power, packed.overflow)
 
 
 class StepLoader:
@@ -72,7 +90,8 @@ class StepLoader:
 
     batch_size: examples of one optimiser step over all ranks; micro_batch: examples of one forward pass on
     one rank. batch_size must be a multiple of micro_batch x world (UserError). workers: processes that read
-    and tokenise ahead (0: none). `wait`: seconds that the last step spent waiting for data.
+    and tokenise ahead (0: none). packing: most positions of a packed row in encoder and decoder; None: every
+    example has a row of its own. `wait`: seconds that the last step spent waiting for data.
     """
 
     def __init__(
@@ -87,13 +106,14 @@ class StepLoader:
         start_step: int = 0,
         steps: int,
         length_power: float = 0.0,
+        packing: tuple[int, int] | None = None,
     ) -> None:
         if batch_size % (micro_batch * world):
             raise UserError(
                 f"data.batch_size: {batch_size} examples a step do not divide into micro-batches of "
                 f"{micro_batch} on {world} rank(s); make it a multiple of {micro_batch * world}"
             )
-        self.items = _MicroBatches(data, batch_size, micro_batch, rank, world, length_power)
+        self.items = _MicroBatches(data, batch_size, micro_batch, rank, world, length_power, packing)
         self.accumulation = self.items.accumulation
         self.start_step, self.steps, self.workers = start_step, steps, workers
         self.wait = 0.0

@@ -23,7 +23,7 @@ from unified.values.types import DENSE_TYPES, Image, Value
 if TYPE_CHECKING:
     from unified.model.modeling import UnifiedModel
 
-ENCODER_INPUTS = ("input_ids", "images", "patch_mask", "image_segments")
+ENCODER_INPUTS = ("input_ids", "images", "patch_mask")
 CHUNK = 512
 """Options that stand in memory at once for each example of a batch."""
 

@@ -110,6 +110,7 @@ CHARTS = (
     ("Tokens a second", "tokens_per_second", False),
     ("Norm of the gradient", "grad_norm", True),
     ("Share of time spent waiting for data", "data_wait", False),
+    ("Share of positions that are not padding", "fill", False),
 )
 
 

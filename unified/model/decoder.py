@@ -84,11 +84,6 @@ class Decoder(nn.Module):
         return self.dropout(self.final_norm(x))
 
 
-def shift_right(ids: Tensor, start: int, positions: Tensor | None = None) -> Tensor:
-    """(..., L) targets -> decoder inputs: `start`, then each target one place later.
-
-    With `positions` (..., L), as in a packed row, every place of position 0 receives `start`.
-    """
-    first = torch.full_like(ids[..., :1], start)
-    shifted = torch.cat([first, ids[..., :-1]], -1)
-    return shifted if positions is None else torch.where(positions == 0, start, shifted)
+def shift_right(ids: Tensor, start: int) -> Tensor:
+    """(..., L) targets -> decoder inputs: `start`, then each target one place later."""
+    return torch.cat([torch.full_like(ids[..., :1], start), ids[..., :-1]], -1)

@@ -12,6 +12,7 @@ from unified.model.attention import additive, compute_dtype, same_segment
 from unified.model.blocks import Attention, GatedMLP, LengthDropout, RMSNorm
 from unified.model.configuration import UnifiedConfig
 from unified.model.embeddings import PatchEmbedding
+from unified.model.packing import Packing, image_order
 from unified.model.positions import Positions
 
 TEXT, IMAGE = 0, 1  # rows of a segment embedding
@@ -55,40 +56,42 @@ class Encoder(nn.Module):
         self.final_norm = RMSNorm(config.d_model)
 
     def forward(
-        self,
-        text: Tensor,
-        images: Tensor | None,
-        segments: Tensor,
-        text_positions: Tensor | None = None,
-        image_index: Tensor | None = None,
-    ) -> Tensor:
+        self, text: Tensor, images: Tensor | None, segments: Tensor, packing: Packing | None = None,
+        owners: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """
         Args:
             text: (B, Lt, d) embedded ids.
             images: (B, M, S, S, 3) pixels, or (B, M, Np, d) embedded codes, or None. For pixels of another
                 size than the configuration's the table of positions is resized, as in the reference.
             segments: (B, Lt + M * Np), 0 is padding; attention stays within equal numbers.
-            text_positions: (B, Lt), None where each row is one example.
-            image_index: (B, M), which image of its example; None: 0, 1, ...
+            packing, owners: of rows that hold several examples. Then text has one example a row, images are
+                (N, 1, ...) with the example of each in `owners` (N,), and `segments` is not read.
 
         Returns:
-            (B, Lt + M * Np, d).
+            (B, Lt + M * Np, d), or (R, L, d) of packed rows.
         """
         count = images.shape[1] if images is not None else 0
         grid = self.config.image_grid
         if images is not None and self.config.image_input == "patches":
             grid = images.shape[2] // self.config.patch_size
-        text_at, image_at, bias = self.positions(text.shape[1], count, text_positions, grid)
+        text_at, image_at, bias = self.positions(text.shape[1], count, grid, packing)
         # both kinds in one call: with and without images, the same modules are called (ZeRO-3)
         segment = self.segment_embedding(torch.arange(2, device=text.device))
         x = self.text_norm(text + segment[TEXT] + text_at)
+        patches = None
         if images is not None:
-            index = torch.arange(count, device=text.device)[None] if image_index is None else image_index
+            index = torch.arange(count, device=text.device) if owners is None else image_order(owners)
+            index = index[None] if owners is None else index[:, None]
             patches = self._patches(images) + segment[IMAGE] + self._index(index) + image_at[:, None]
-            x = torch.cat([x, rearrange(self.image_norm(patches), "b m n d -> b (m n) d")], 1)
+            patches = rearrange(self.image_norm(patches), "b m n d -> b (m n) d")
         elif self.training:
             x = x + 0.0 * (self._untouched(text) + image_at.sum())
-        bias = additive(bias, same_segment(segments, segments), compute_dtype(x))
+        if packing is not None:
+            x = packing.gather(x, patches)
+        else:
+            x = x if patches is None else torch.cat([x, patches], 1)
+            bias = additive(bias, same_segment(segments, segments), compute_dtype(x))
         x = self.dropout(x)
         for layer in self.layers:
             x = layer(x, bias)

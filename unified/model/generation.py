@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from unified.model.decoder import Decoder
     from unified.model.embeddings import TokenEmbedding
 
-ENCODER_INPUTS = (
-    "input_segments", "input_positions", "images", "image_codes", "patch_mask", "image_segments",
-    "image_index",
-)  # fmt: skip
+ENCODER_INPUTS = ("images", "image_codes", "patch_mask")
 
 
 class UnifiedGeneration(GenerationMixin):
@@ -42,7 +39,7 @@ class UnifiedGeneration(GenerationMixin):
         token_embedder: TokenEmbedding
         decoder: Decoder
         encode: Callable[..., EncoderOutput]
-        decode_targets: Callable[..., Tensor]
+        decode_targets: Callable[..., tuple[Tensor, Tensor | None]]
 
     # ------------------------------------------------------------------ one step
 
@@ -261,9 +258,9 @@ class UnifiedGeneration(GenerationMixin):
         scores = []
         for chunk in options.split(max(1, max_rows // batch), dim=1):
             targets = rearrange(chunk, "b o t -> (b o) t")
-            hidden = self.decode_targets(encoded, targets)
+            hidden, _ = self.decode_targets(encoded, targets)
             real = targets != self.config.pad_token_id
-            logits = self.token_embedder(hidden[real], self._text_ids)
+            logits = self.token_embedder(hidden, self._text_ids)
             picked = logits.float().log_softmax(-1).gather(1, targets[real][:, None])[:, 0]
             flat = torch.zeros(real.shape, device=picked.device).masked_scatter(real, picked)
             total = flat.sum(1).masked_fill(~real.any(1), -torch.inf)  # a place without an option never wins
@@ -303,13 +300,12 @@ class UnifiedGeneration(GenerationMixin):
             targets, real = (rearrange(x, "b o n -> (b o) 1 n") for x in (part, part_mask))
             end = torch.full_like(targets[:, 0, :1], self.config.eos_token_id)
             context = targets - self.config.vocab_size if raw_context else targets
-            hidden = self.decode_targets(
-                encoded, end, codes=context, code_mask=real, code_segments=torch.ones_like(end)
-            )
-            logits = self.token_embedder(hidden[:, 1:], self._image_ids)
-            picked = logits.float().log_softmax(-1).gather(2, targets[:, 0, :, None])[..., 0]
-            total = picked.masked_fill(~real[:, 0], 0.0).sum(1)
-            total = total.masked_fill(~real[:, 0].any(1), -torch.inf)
+            _, hidden = self.decode_targets(encoded, end, context, real)
+            assert hidden is not None
+            logits = self.token_embedder(hidden, self._image_ids)
+            picked = logits.float().log_softmax(-1).gather(1, targets[real][:, None])[:, 0]
+            total = torch.zeros(real.shape, device=picked.device).masked_scatter(real, picked).sum((1, 2))
+            total = total.masked_fill(~real.any(-1)[:, 0], -torch.inf)
             scores.append(rearrange(total, "(b o) -> b o", b=batch))
         return torch.cat(scores, 1)
 

@@ -7,7 +7,7 @@ import math
 from typing import Any, Self
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
@@ -22,6 +22,7 @@ from unified.model.embeddings import TokenEmbedding
 from unified.model.encoder import IMAGE, TEXT, Encoder
 from unified.model.generation import UnifiedGeneration
 from unified.model.outputs import EncoderOutput, UnifiedOutput
+from unified.model.packing import Packing
 from unified.model.positions import Positions
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,8 @@ logger = logging.getLogger(__name__)
 class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
     """Text and images in, text and image codes out.
 
-    One row may hold several examples (packing): attention stays within equal segment numbers, and
-    positions start again with each example. The encoder's sequence is [text (Lt) ; images (M * Np)], the
-    decoder's [text (Td) ; images (K * Ni)].
+    The encoder's sequence of an example is [text (Lt) ; images (M * Np)], the decoder's [text (Td) ; images
+    (K * Ni)]. By default each example has a row to itself, padded; a layout packs several into one.
     """
 
     config: UnifiedConfig
@@ -56,57 +56,54 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
     def encode(
         self,
         input_ids: Tensor,
-        input_segments: Tensor | None = None,
-        input_positions: Tensor | None = None,
         images: Tensor | None = None,
         image_codes: Tensor | None = None,
         patch_mask: Tensor | None = None,
-        image_segments: Tensor | None = None,
-        image_index: Tensor | None = None,
+        image_example: Tensor | None = None,
+        encoder_layout: Tensor | None = None,
     ) -> EncoderOutput:
         """The encoder's half of `forward`, with the same arguments."""
-        segments = (
-            (input_ids != self.config.pad_token_id).long() if input_segments is None else input_segments
-        )
+        if encoder_layout is not None:  # pictures of all examples in one list
+            images, image_codes = (None if x is None else x[:, None] for x in (images, image_codes))
         images, image_codes = self._images(images, image_codes)
         pictures, ids = images, input_ids
         if image_codes is not None:
-            ids = torch.cat([ids, rearrange(image_codes, "b m n -> b (m n)") + self.config.vocab_size], 1)
+            codes = image_codes + self.config.vocab_size
+            ids = torch.cat([ids.flatten(), codes.flatten()])
         text = self.token_embedder(ids)
         if image_codes is not None:
-            text, codes = text.split([input_ids.shape[1], ids.shape[1] - input_ids.shape[1]], 1)
-            pictures = rearrange(codes, "b (m n) d -> b m n d", m=image_codes.shape[1])
+            flat_text, flat_codes = text.split([input_ids.numel(), image_codes.numel()])
+            text = flat_text.unflatten(0, input_ids.shape)
+            pictures = flat_codes.unflatten(0, image_codes.shape)
+        if encoder_layout is not None:
+            cells = 0 if pictures is None else self._cells(pictures)
+            packing = Packing.of(encoder_layout, (len(text), text.shape[1]), cells, image_example)
+            hidden = self.encoder(text, pictures, packing.segments, packing, image_example)
+            return EncoderOutput(last_hidden_state=hidden, segments=packing.segments)
+        segments = (input_ids != self.config.pad_token_id).long()
         if pictures is not None:
             batch, count = pictures.shape[:2]
-            cells, most = self._cells(pictures), self.config.max_images
-            if image_index is None and count > most:  # a packed row may hold more, numbered by example
-                raise ValueError(f"{count} images of one example, but max_images is {most}")
-            if image_segments is None:
-                image_segments = torch.ones(batch, count, dtype=torch.long, device=input_ids.device)
-            patch_segments = repeat(image_segments, "b m -> b m n", n=cells)
-            if patch_mask is not None:
-                patch_segments = patch_segments * patch_mask
-            segments = torch.cat([segments, rearrange(patch_segments, "b m n -> b (m n)")], 1)
-        hidden = self.encoder(text, pictures, segments, input_positions, image_index)
-        return EncoderOutput(last_hidden_state=hidden, segments=segments)
+            if count > self.config.max_images:
+                raise ValueError(f"{count} images of one example, but max_images is {self.config.max_images}")
+            shape = (batch, count, self._cells(pictures))
+            there = torch.ones(shape, device=ids.device) if patch_mask is None else patch_mask.expand(shape)
+            segments = torch.cat([segments, rearrange(there.long(), "b m n -> b (m n)")], 1)
+        return EncoderOutput(last_hidden_state=self.encoder(text, pictures, segments), segments=segments)
 
     def forward(
         self,
         *,
         input_ids: Tensor | None = None,
-        input_segments: Tensor | None = None,
-        input_positions: Tensor | None = None,
         images: Tensor | None = None,
         image_codes: Tensor | None = None,
         patch_mask: Tensor | None = None,
-        image_segments: Tensor | None = None,
-        image_index: Tensor | None = None,
         target_ids: Tensor | None = None,
-        target_segments: Tensor | None = None,
-        target_positions: Tensor | None = None,
         target_codes: Tensor | None = None,
         target_code_mask: Tensor | None = None,
-        target_code_segments: Tensor | None = None,
+        image_example: Tensor | None = None,
+        code_example: Tensor | None = None,
+        encoder_layout: Tensor | None = None,
+        decoder_layout: Tensor | None = None,
         encoder_outputs: EncoderOutput | None = None,
         decoder_input_ids: Tensor | None = None,
         cache: EncoderDecoderCache | None = None,
@@ -118,19 +115,19 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         """
         Args:
             input_ids: (B, Lt) int64, 0 is padding.
-            input_segments: (B, Lt), 0 for padding, 1.. for the examples of a row; None: one example a row.
-            input_positions: (B, Lt), restarting with each example; None: 0, 1, 2 ...
             images: (B, M, S, S, 3) uint8, or float in 0..255; S is the configuration's image_size, or another
                 multiple of patch_size, for which the table of positions is resized as in the reference.
             image_codes: (B, M, Np) raw VQGAN codes, in a model whose `image_input` is `codes`.
-            patch_mask: (B, M, Np) bool, False where a patch is padding; None: all real.
-            image_segments: (B, M), the example that the image belongs to, 0 for no image; None: all 1.
-            image_index: (B, M), which image of its example; None: 0, 1, 2 ...
+            patch_mask: (B, M, Np) bool, False on padding (all of it: no image); None: all real.
             target_ids: (B, Td), 0 is padding. Targets, not inputs: the model shifts them itself.
-            target_segments, target_positions: as for the input.
             target_codes: (B, K, Ni) raw VQGAN codes of target images.
             target_code_mask: (B, K, Ni) bool, True where a code is scored and seen; None: all.
-            target_code_segments: (B, K); None: all 1.
+            encoder_layout, decoder_layout: (R, Le) and (R, Ld) int64 pack the B examples into R rows. A place
+                holds the index of its token among all tokens [texts (B * Lt) ; pictures (N * Np)], or -1. An
+                example stands in one piece, text first, in the same row of both. Padding has no place, so
+                patch_mask is not read. `images`, `image_codes`, `target_codes` and `target_code_mask` then
+                have no dimension B: they list the pictures of all examples, in order,
+            image_example, code_example: (N,) and (K,), and these say whose each picture is.
             encoder_outputs: of `encode`, instead of the encoder's inputs.
             decoder_input_ids: (B, L) a generation sequence so far, [0, t1, ...] or
                 [0, image_start, code + vocab_size, ...]. *Whole*, also when `cache` holds its
@@ -145,9 +142,8 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             if input_ids is None:
                 raise ValueError("the model needs input_ids or encoder_outputs")
             encoder_outputs = self.encode(
-                input_ids, input_segments, input_positions, images, image_codes, patch_mask, image_segments,
-                image_index,
-            )  # fmt: skip
+                input_ids, images, image_codes, patch_mask, image_example, encoder_layout
+            )
         if decoder_input_ids is not None:
             return self.decode_step(
                 decoder_input_ids,
@@ -159,26 +155,17 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             )
         if target_ids is None:
             raise ValueError("the model needs target_ids (training, scoring) or decoder_input_ids (decoding)")
-        if target_codes is not None:
-            if target_code_mask is None:
-                target_code_mask = torch.ones_like(target_codes, dtype=torch.bool)
-            if target_code_segments is None:
-                target_code_segments = torch.ones_like(target_codes[..., 0])
-        hidden = self.decode_targets(
-            encoder_outputs, target_ids, target_segments, target_positions, target_codes, target_code_mask,
-            target_code_segments,
-        )  # fmt: skip
-        length, text = target_ids.shape[1], self.config.vocab_size
-        scored = hidden[:, :length][target_ids != self.config.pad_token_id]
+        text_hidden, image_hidden = self.decode_targets(
+            encoder_outputs, target_ids, target_codes, target_code_mask, code_example, decoder_layout
+        )
+        text = self.config.vocab_size
         image_logits = None
-        if target_code_mask is not None and target_codes is not None:
-            seen = hidden[:, length:][rearrange(target_code_mask, "b k n -> b (k n)")]
-            image_logits = self.token_embedder(seen, slice(text, None))
+        if image_hidden is not None:
+            image_logits = self.token_embedder(image_hidden, slice(text, None))
         elif self.training:  # the same calls and outputs as with image targets (ZeRO-3)
-            image_logits = self.token_embedder(scored[:0], slice(text, None))
-        text_logits = self.token_embedder(scored, slice(0, text))
+            image_logits = self.token_embedder(text_hidden[:0], slice(text, None))
         return UnifiedOutput(
-            text_logits=text_logits,
+            text_logits=self.token_embedder(text_hidden, slice(0, text)),
             image_logits=image_logits,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
         )
@@ -187,45 +174,71 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         self,
         encoded: EncoderOutput,
         target_ids: Tensor,
-        segments: Tensor | None = None,
-        positions: Tensor | None = None,
         codes: Tensor | None = None,
         code_mask: Tensor | None = None,
-        code_segments: Tensor | None = None,
-    ) -> Tensor:
-        """Teacher forcing: hidden states (B, Td + K * Ni, d) that predict the targets; see `forward`.
+        code_example: Tensor | None = None,
+        layout: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Teacher forcing: the hidden states that predict each target id but padding (n_text, d), and each
+        code of the mask (n_codes, d), None without codes; see `forward`.
 
         `encoded` may have fewer rows than the targets: then each run of rows shares one of them.
         """
         config = self.config
-        segments = (target_ids != config.pad_token_id).long() if segments is None else segments
-        ids = shift_right(target_ids, config.decoder_start_token_id, positions)
-        images = 0
-        if codes is not None and code_mask is not None and code_segments is not None:
-            images = codes.shape[1]
-            if codes.shape[2] != config.target_tokens:
+        real = target_ids != config.pad_token_id
+        examples, length = target_ids.shape
+        ids = shift_right(target_ids, config.decoder_start_token_id)
+        count, shifted = 0, None
+        if codes is not None:
+            if codes.shape[-1] != config.target_tokens:
                 raise ValueError(
-                    f"target images have {codes.shape[2]} codes, this model's have {config.target_tokens}"
+                    f"target images have {codes.shape[-1]} codes, this model's have {config.target_tokens}"
                 )
+            code_mask = torch.ones_like(codes, dtype=torch.bool) if code_mask is None else code_mask
+            count = codes.shape[1]
             shifted = shift_right(codes + config.vocab_size, config.image_start_id)
-            ids = torch.cat([ids, rearrange(shifted, "b k n -> b (k n)")], 1)
-            code_segments = repeat(code_segments, "b k -> b k n", n=config.target_tokens) * code_mask
-            segments = torch.cat([segments, rearrange(code_segments, "b k n -> b (k n)")], 1)
-        text_at, image_at, bias = self.decoder.positions(target_ids.shape[1], images, positions)
-        at = _cat(text_at, image_at.repeat(1, images, 1))
-        kinds = torch.full_like(ids[:1], TEXT)
-        kinds[:, target_ids.shape[1] :] = IMAGE
 
+        if layout is not None:
+            packing = Packing.of(layout, (examples, length), config.target_tokens, code_example)
+            hidden = self._decode_packed(encoded, ids, shifted, packing)
+            texts = int(real.sum())
+            return hidden[:texts], None if codes is None else hidden[texts:]
+
+        segments = real.long()
+        if shifted is not None and code_mask is not None:
+            ids = torch.cat([ids, rearrange(shifted, "b k n -> b (k n)")], 1)
+            code_mask = rearrange(code_mask, "b k n -> b (k n)")
+            segments = torch.cat([segments, code_mask.long()], 1)
+        text_at, image_at, bias = self.decoder.positions(length, count)
+        kinds = torch.full_like(ids[:1], TEXT)
+        kinds[:, length:] = IMAGE
         dtype = compute_dtype(bias)
         seen = same_segment(segments, segments) & causal(ids.shape[1], ids.device)
-        if len(segments) == len(encoded.segments):
-            memory = same_segment(segments, encoded.segments)
-        else:  # one example a row, several rows for one memory
-            memory = (encoded.segments > 0)[:, None, None, :]
-        return self.decoder(
-            self.token_embedder(ids), kinds, at, additive(bias, seen, dtype), encoded.last_hidden_state,
-            additive(None, memory, dtype),
+        if examples == len(encoded.segments):
+            visible = same_segment(segments, encoded.segments)
+        else:  # several rows for one memory
+            visible = (encoded.segments > 0)[:, None, None, :]
+        hidden = self.decoder(
+            self.token_embedder(ids), kinds, _cat(text_at, image_at.repeat(1, count, 1)),
+            additive(bias, seen, dtype), encoded.last_hidden_state, additive(None, visible, dtype),
         )  # fmt: skip
+        return hidden[:, :length][real], None if code_mask is None else hidden[:, length:][code_mask]
+
+    def _decode_packed(
+        self, encoded: EncoderOutput, ids: Tensor, codes: Tensor | None, packing: Packing
+    ) -> Tensor:
+        """Decoder inputs (E, Td) and (K, Ni) -> hidden states (n, d) in the order of the targets."""
+        flat = ids.flatten() if codes is None else torch.cat([ids.flatten(), codes.flatten()])
+        text_at, image_at, bias = self.decoder.positions(
+            packing.text_length, 0 if codes is None else 1, packing=packing
+        )
+        memory = same_segment(packing.segments, encoded.segments)
+        rows = self.decoder(
+            self.token_embedder(flat[packing.source]), (packing.pictures > 0).long(),
+            torch.cat([text_at[0], image_at[0]])[packing.slots], bias,
+            encoded.last_hidden_state, additive(None, memory, compute_dtype(bias)),
+        )  # fmt: skip
+        return packing.scatter(rows)
 
     def _images(self, images: Tensor | None, codes: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """The two, checked: at most the kind that this model takes is left, None if there are none."""

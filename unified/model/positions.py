@@ -20,11 +20,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from unified.model.attention import causal, masked
 from unified.model.blocks import RMSNorm
 from unified.model.configuration import UnifiedConfig
+from unified.model.packing import Packing
 
 TEXT_BUCKETS = 32
 IMAGE_BUCKETS = 256
+NOTHING, HIDDEN = TEXT_BUCKETS + IMAGE_BUCKETS, TEXT_BUCKETS + IMAGE_BUCKETS + 1
+"""In packed rows: the buckets of pairs with no relative bias, and of pairs that must not see each other."""
 _EPSILON = float(np.finfo(np.float32).eps)  # the reference adds it inside the logarithm
 
 
@@ -54,12 +58,6 @@ def _constant(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _text_offsets(length: int, bidirectional: bool, device: torch.device) -> Tensor:
-    """(2 * length - 1,): the bucket of offset `i - (length - 1)` at index i."""
-    return _constant(text_bucket(np.arange(1 - length, length), bidirectional), device)
-
-
-@lru_cache(maxsize=64)
 def _text_square(length: int, bidirectional: bool, device: torch.device) -> Tensor:
     """(length, length): the bucket of query i and key j."""
     at = np.arange(length)
@@ -71,6 +69,18 @@ def _image_square(grid: int, device: torch.device) -> Tensor:
     """(grid², grid²): the bucket of query cell i and key cell j, cells numbered row by row."""
     y, x = np.divmod(np.arange(grid * grid), grid)
     return _constant(image_bucket(x[None, :] - x[:, None], y[None, :] - y[:, None]), device)
+
+
+@lru_cache(maxsize=64)
+def _pair_buckets(length: int, grid: int, bidirectional: bool, device: torch.device) -> Tensor:
+    """(U, U) for the U = length + grid² slots of an example with one image: the bucket of query i and key j,
+    image buckets after the text ones, NOTHING between text and image."""
+    slots = length + grid**2
+    square = torch.full((slots, slots), NOTHING, device=device)
+    square[:length, :length] = _text_square(length, bidirectional, device)
+    if grid:
+        square[length:, length:] = TEXT_BUCKETS + _image_square(grid, device)
+    return square
 
 
 @lru_cache(maxsize=16)
@@ -115,18 +125,18 @@ class Positions(nn.Module):
         self.image_relative = nn.Parameter(torch.empty(config.num_heads, IMAGE_BUCKETS))
 
     def forward(
-        self, text_length: int, images: int, text_positions: Tensor | None = None, grid: int | None = None
+        self, text_length: int, images: int, grid: int | None = None, packing: Packing | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """
         Args:
             text_length: Lt, tokens of the text block.
             images: images in the image block, each of grid² cells.
-            text_positions: (B, Lt) where rows are packed; None: 0, 1, 2 ... in every row.
             grid: cells along a side of these images where it is not that of the table, which is then resized.
+            packing: of rows that hold several examples.
 
         Returns:
-            text embedding (1 or B, Lt, d), image embedding (1, grid², d), empty without images, and the bias
-            (1 or B, heads, L, L) with L = Lt + images * grid².
+            text embedding (1, Lt, d), image embedding (1, grid², d), empty without images, and the bias: (1,
+            heads, L, L) with L = Lt + images * grid²; of packed rows (R, heads, L, L), mask included.
 
         Raises:
             ValueError: more text than positions (the reference would read image rows instead).
@@ -135,46 +145,67 @@ class Positions(nn.Module):
             raise ValueError(f"{text_length} text tokens, but this model has {self.max_text} text positions")
         device = self.text_relative.device
         grid = self.grid if grid is None else grid
-        cells = grid**2
-        packed = text_positions is not None
-        text_rows = torch.arange(self.max_text if packed else text_length, device=device)
+        text_rows = torch.arange(text_length, device=device)
         image_rows = self.max_text + torch.arange(self.grid**2 if images else 0, device=device)
         embedding = self.embedding(torch.cat([text_rows, image_rows]))
-        text, image = embedding[: len(text_rows)], embedding[len(text_rows) :]
+        text, image = embedding[:text_length], embedding[text_length:]
         if images and grid != self.grid:
             image = _resized(image, grid)
             embedding = torch.cat([text, image])
-
-        # positions of the whole sequence as rows of `embedding`
-        image_index = (len(text_rows) + torch.arange(cells, device=device)).repeat(images)
         normed = self.norm(embedding)
         q, k = self.query(normed) * self.scale, self.key(normed)
-        if text_positions is not None:
-            text = F.embedding(text_positions, text)
-            index = torch.cat([text_positions, image_index.expand(len(text_positions), -1)], 1)
-            q, k = F.embedding(index, q), F.embedding(index, k)
-            offsets = text_positions[:, None, :] - text_positions[:, :, None] + self.max_text - 1
-            buckets = _text_offsets(self.max_text, self.bidirectional, device)[offsets]
+        if packing is None:
+            bias = self._bias(q, k, text_length, images, grid)
         else:
-            text, q, k = text[None], q[None], k[None]
-            if images > 1:
-                index = torch.cat([text_rows, image_index])
-                q, k = q[:, index], k[:, index]
-            buckets = _text_square(text_length, self.bidirectional, device)[None]
-        bias = rearrange(q, "b i (h d) -> b h i d", h=self.heads) @ rearrange(
-            k, "b j (h d) -> b h d j", h=self.heads
-        )
+            bias = self._packed_bias(q, k, packing, grid if images else 0)
+        if not images and self.training:
+            text = text + 0.0 * self.image_relative.sum()  # every rank uses every parameter (ZeRO-3)
+        return text[None], image[None], bias
+
+    def _bias(self, q: Tensor, k: Tensor, text_length: int, images: int, grid: int) -> Tensor:
+        """(1, heads, L, L) of [text ; image ; image ...], from (U, inner) of [text ; image]."""
+        cells, device = grid**2, q.device
+        if images > 1:
+            image_index = (text_length + torch.arange(cells, device=device)).repeat(images)
+            index = torch.cat([torch.arange(text_length, device=device), image_index])
+            q, k = q[index], k[index]
+        bias = self._product(q[None], k[None])
+        buckets = _text_square(text_length, self.bidirectional, device)[None]
         bias[..., :text_length, :text_length] += _relative(self.text_relative, buckets, bias.dtype)
         if images:
             same = _relative(self.image_relative, _image_square(grid, device)[None], bias.dtype)
             for start in range(text_length, text_length + images * cells, cells):
                 here = slice(start, start + cells)
                 bias[..., here, here] += same
-        elif self.training:
-            text = text + 0.0 * self.image_relative.sum()  # every rank uses every parameter (ZeRO-3)
-        return text, image[None], bias
+        return bias
+
+    def _packed_bias(self, q: Tensor, k: Tensor, packing: Packing, grid: int) -> Tensor:
+        """(R, heads, L, L), mask included, from (U, inner) of [text ; image]."""
+        bias = self._product(F.embedding(packing.slots, q), F.embedding(packing.slots, k))
+        ends = torch.tensor([0.0, masked(bias.dtype)], device=bias.device).expand(self.heads, -1)
+        table = torch.cat([self.text_relative, self.image_relative, ends.to(self.text_relative.dtype)], 1)
+        return bias + _relative(table, self.packed_buckets(packing, grid), bias.dtype)
+
+    def packed_buckets(self, packing: Packing, grid: int) -> Tensor:
+        """(R, L, L) places in the table [text ; image buckets ; NOTHING ; HIDDEN] for query i and key j."""
+        square = _pair_buckets(packing.text_length, grid, self.bidirectional, packing.slots.device)
+        i, j = packing.slots[:, :, None], packing.slots[:, None, :]
+        buckets = square[i, j]
+        other = packing.pictures[:, :, None] != packing.pictures[:, None, :]
+        seen = packing.segments[:, :, None] == packing.segments[:, None, :]
+        if not self.bidirectional:
+            seen = seen & causal(seen.shape[1], seen.device)[0]
+        return torch.where(seen, torch.where(other, NOTHING, buckets), HIDDEN)
+
+    def _product(self, q: Tensor, k: Tensor) -> Tensor:
+        """(B, L, inner) twice -> (B, heads, L, L)."""
+        return rearrange(q, "b i (h d) -> b h i d", h=self.heads) @ rearrange(
+            k, "b j (h d) -> b h d j", h=self.heads
+        )
 
 
 def _relative(table: Tensor, buckets: Tensor, dtype: torch.dtype) -> Tensor:
-    """(H, n) values and (b, L, L) buckets -> (b, H, L, L)."""
-    return rearrange(F.embedding(buckets, table.t().to(dtype)), "b i j h -> b h i j")
+    """(H, n) values and (b, L, L) buckets -> (b, H, L, L). `index_select`, whose backward is ten times faster
+    on a CPU than that of indexing or of an embedding."""
+    values = table.to(dtype).index_select(1, buckets.flatten())
+    return values.unflatten(1, buckets.shape).transpose(0, 1)

@@ -56,7 +56,7 @@ class Seq2Seq:
 
 
 def _rows(mask: Tensor, task_of_row: Tensor) -> Tensor:
-    """mask (B, ...) -> the task of every True, row-major."""
+    """mask (B, ...) or, of packed pictures, (K, ...) -> the task of every True, row-major."""
     return task_of_row[mask.nonzero()[:, 0]]
 
 
@@ -64,5 +64,7 @@ def _codes(batch: Batch, task_of_row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Codes, weights and tasks of the image side, (n,) each."""
     if batch.code_weights is None:
         return task_of_row[:0], batch.text_weights.flatten()[:0], task_of_row[:0]
-    mask = batch.inputs["target_code_mask"]
+    mask, owners = batch.inputs["target_code_mask"], batch.inputs.get("code_example")
+    if owners is not None:
+        task_of_row = task_of_row[owners]
     return batch.inputs["target_codes"][mask], batch.code_weights[mask], _rows(mask, task_of_row)

@@ -33,11 +33,24 @@ class ModelConfig(Strict):
     """Fields of UnifiedConfig, e.g. {d_model: 256, patch_embed: linear}."""
 
 
+class PackingConfig(Strict):
+    """Most positions of a row that holds several examples; `unified mixture lengths` suggests them. A longer
+    example lengthens the rows of its micro-batch."""
+
+    encoder: int = Field(ge=8)
+    decoder: int = Field(ge=8)
+
+
 class DataConfig(Strict):
     batch_size: int = Field(ge=1)
     """Examples of one optimiser step, over all ranks and accumulation steps."""
     micro_batch: int | None = Field(default=None, ge=1)
     """Examples of one forward pass on one rank; default: batch_size / ranks (no accumulation)."""
+    packing: PackingConfig | None = None
+    """Several examples share a row, none sees another: almost no padding. null: each has a row of its own."""
+    patches: int | None = Field(default=None, ge=1)
+    """Patches of each input picture that are seen in training, drawn at random (Unified-IO: 128 of 576);
+    evaluation sees all. null: all."""
     workers: int = Field(default=1, ge=0)
     """Processes a rank that read and tokenise ahead."""
     length_power: float = Field(default=0.0, ge=0, le=1)
@@ -221,6 +234,11 @@ def _rules(config: RunConfig) -> list[tuple[Key, str]]:
             ("engine", "zero"),
             f"DeepSpeed's stage 0 sums micro-batches in {engine.precision}; "
             "set `zero: 1`, which costs nothing, or `precision: autocast_bf16`",
+        ),
+        (
+            data.patches is not None and data.packing is None,
+            ("data", "patches"),
+            "unseen patches are padding unless rows are packed; give `data.packing`",
         ),
         (
             micro is not None and data.batch_size % micro > 0,

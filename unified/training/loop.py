@@ -77,11 +77,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step did. sums: (len(SUMS), T) float64 and tokens (padding not counted) over all ranks; wait:
-    seconds that a rank, on average, waited for data."""
+    """What a step did, over all ranks. sums: (len(SUMS), T) float64; tokens: positions without padding;
+    places: with padding; overflow: examples longer than a packed row should be; wait: seconds that a rank, on
+    average, waited for data."""
 
     sums: Tensor
     tokens: float
+    places: float
+    overflow: float
     wait: float
     lr: float
     grad_norm: float
@@ -136,10 +139,17 @@ class Trainer:
             sums += metrics
         grad_norm = self.engine.step(lr)
 
-        mine = torch.cat([sums.double().flatten().cpu(), torch.zeros(2, dtype=torch.float64)])
-        mine[-2], mine[-1] = sum(b.n_tokens for b in batches), wait / self.ranks.world
+        counts = [
+            float(sum(b.n_tokens for b in batches)),
+            float(sum(b.n_places for b in batches)),
+            float(sum(b.overflow for b in batches)),
+            wait / self.ranks.world,
+        ]
+        mine = torch.cat([sums.double().flatten().cpu(), torch.tensor(counts, dtype=torch.float64)])
         all_ = self.ranks.sum(mine)
-        report = StepReport(all_[:-2].view(len(SUMS), -1), float(all_[-2]), float(all_[-1]), lr, grad_norm)
+        tokens, places, overflow, wait = all_[-len(counts) :].tolist()
+        totals = all_[: -len(counts)].view(len(SUMS), -1)
+        report = StepReport(totals, tokens, places, overflow, wait, lr, grad_norm)
         self._refuse_nan(step, report, batches)
         return report
 
@@ -186,7 +196,7 @@ class Meter:
 
     def _reset(self) -> None:
         self.sums = torch.zeros(len(SUMS), len(self.tasks), dtype=torch.float64)
-        self.tokens = self.wait = 0.0
+        self.tokens = self.places = self.overflow = self.wait = 0.0
         self.steps = 0
         self.norms: list[float] = []
         self.since = time.perf_counter()
@@ -194,6 +204,8 @@ class Meter:
     def add(self, report: StepReport) -> None:
         self.sums += report.sums
         self.tokens += report.tokens
+        self.places += report.places
+        self.overflow += report.overflow
         self.wait += report.wait
         self.steps += 1
         self.norms.append(report.grad_norm)
@@ -219,7 +231,10 @@ class Meter:
             "tokens_per_second": self.tokens / elapsed,
             "examples_per_second": self.steps * self.batch_size / elapsed,
             "data_wait": self.wait / elapsed,
+            "fill": self.tokens / self.places,
         }
+        if self.overflow:
+            values["overflow"] = self.overflow / (self.steps * self.batch_size)
         if norms:
             values["grad_norm"] = sum(norms) / len(norms)
         if len(norms) < self.steps:
