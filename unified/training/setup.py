@@ -101,9 +101,9 @@ def load_tokenizers(config: RunConfig) -> TokenizerSet:
     return named
 
 
-def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
-    """The model with the weights of `init`, or random ones from the run's seed; float32, on the CPU."""
-    torch.manual_seed(config.seed)
+def model_shape(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedConfig:
+    """The configuration of a run's model, without its weights. Raises UserError for overrides that it does
+    not take, and where it and the tokenizer set do not belong together."""
     vocabulary = tokenizers.vocabulary
     sizes = {"vocab_size": vocabulary.text_size, "image_vocab_size": vocabulary.image_size}
     changes = _known_fields(config.model.overrides)
@@ -114,15 +114,7 @@ def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
             )
     if config.init is None:
         assert config.model.size is not None
-        shape = UnifiedConfig.of_size(config.model.size, **(changes | sizes))
-        try:
-            return UnifiedModel(shape)
-        except RuntimeError as error:
-            if "memory" not in str(error):
-                raise
-            raise UserError(
-                "model: the memory of this machine does not hold it; choose a smaller one"
-            ) from error
+        return UnifiedConfig.of_size(config.model.size, **(changes | sizes))
     folder = find_model_folder(config.init)
     shape = read_config(folder)
     for name, value in sizes.items():
@@ -131,14 +123,30 @@ def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
                 f"{folder}: its model has {name} {getattr(shape, name)}, but the tokenizer set "
                 f"'{tokenizers.name}' has {value}"
             )
+    return UnifiedConfig(**(shape.to_dict() | changes))
+
+
+def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
+    """The model with the weights of `init`, or random ones from the run's seed; float32, on the CPU."""
+    torch.manual_seed(config.seed)
+    shape = model_shape(config, tokenizers)
+    if config.init is None:
+        try:
+            return UnifiedModel(shape)
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise UserError(
+                "model: the memory of this machine does not hold it; choose a smaller one"
+            ) from error
     try:
-        return read_weights(folder, UnifiedConfig(**(shape.to_dict() | changes)))
+        return read_weights(find_model_folder(config.init), shape)
     except UserError as error:
-        if not changes:
+        if not config.model.overrides:
             raise
         raise UserError(
-            f"{error}. Perhaps they do not fit model.overrides {changes}; keep to changes like dropout, or "
-            "train from random weights (init=null model.size=...)"
+            f"{error}. Perhaps they do not fit model.overrides {config.model.overrides}; keep to changes "
+            "like dropout, or train from random weights (init=null model.size=...)"
         ) from error
 
 
