@@ -77,9 +77,11 @@ def main() -> None:
         if step >= 2:
             tokens += batches["packed"].n_tokens
 
-    print(f"{args.config} {' '.join(args.overrides)}: {model.num_parameters():,} parameters, micro-batches of "
-          f"{micro_batch}, {config.engine.precision}, rows of at most {budget[0]} + {budget[1]}, {args.device}, "
-          f"{torch.get_num_threads()} thread(s)")  # fmt: skip
+    print(
+        f"{args.config} {' '.join(args.overrides)}: {model.num_parameters():,} parameters, {micro_batch} "
+        f"examples at once, {config.engine.precision}, {args.device}, {torch.get_num_threads()} thread(s)"
+    )
+    print(f"packed rows of at most {budget[0]} + {budget[1]} positions")
     print(f"{'':8} {'fill':>7} {'useful tokens/s':>16}")
     for name, times in seconds.items():
         print(f"{name:8} {tokens / places[name]:>7.1%} {tokens / sum(times):>16,.0f}")

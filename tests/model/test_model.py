@@ -115,9 +115,11 @@ def test_a_packed_row_may_hold_more_images_than_one_example():
     torch.testing.assert_close(three, one.repeat(3, 1), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
 @pytest.mark.parametrize("rows", [[[0, 1, 2], [3]], [[2, 0], [3, 1]], [[3], [2], [1], [0]]])
-def test_rows_may_be_any(rows):
+def test_rows_may_be_any(rows, backend):
     model = small.model()
+    model.set_attn_implementation(backend)
     packed = small.losses(model, small.pack(small.EXAMPLES, rows))
     for ours, theirs in zip(packed, small.losses(model, EVERYTHING), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)

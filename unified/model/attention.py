@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unified.model.per_example import PerExample
+
 MASKED = -1e10
 
 
@@ -13,7 +15,7 @@ def attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    bias: Tensor | None = None,
+    bias: Tensor | PerExample | None = None,
     mask: Tensor | None = None,
     backend: str = "sdpa",
 ) -> Tensor:
@@ -22,6 +24,7 @@ def attention(
     Args:
         q: (B, H, Lq, D); k, v: (B, H, Lk, D).
         bias: float, broadcastable to (B, H, Lq, Lk); is added to the scores and may need a gradient.
+            Of packed rows also `PerExample`.
         mask: boolean, broadcastable to (B, H, Lq, Lk); False hides a key. A query that sees no key at
             all attends to every key alike, as in the reference: finite, never NaN.
         backend: `sdpa` (torch's kernels) or `eager` (matrix products).
@@ -29,6 +32,8 @@ def attention(
     Returns:
         (B, H, Lq, D), in the dtype of `v`.
     """
+    if isinstance(bias, PerExample):
+        return bias.attend(q, k, v, lambda q, k, v, own: attention(q, k, v, own, backend=backend))
     if mask is not None:
         bias = additive(bias, mask, q.dtype)
     elif bias is not None and bias.dtype != q.dtype:
@@ -41,6 +46,11 @@ def attention(
     if backend == "sdpa":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
     raise ValueError(f"attention backend {backend!r} is not known; there are sdpa and eager")
+
+
+def by_example(backend: str, device: torch.device) -> bool:
+    """Whether attention takes examples out of packed rows: on a CPU, whose kernels skip no hidden place."""
+    return device.type == "cpu" and backend != "eager"
 
 
 def _sdpa_is_slow(q: Tensor, bias: Tensor | None) -> bool:

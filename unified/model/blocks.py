@@ -13,6 +13,7 @@ from transformers.cache_utils import EncoderDecoderCache
 from unified.model.attention import attention, compute_dtype
 from unified.model.configuration import UnifiedConfig
 from unified.model.linear import project
+from unified.model.per_example import PerExample
 
 
 class RMSNorm(nn.Module):
@@ -78,14 +79,15 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | None,
+        bias: Tensor | PerExample | None,
         memory: Tensor | None = None,
         cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
         """
         Args:
             x: (B, Lq, d).
-            bias: additive, mask included (see `attention.additive`), (1 or B, 1 or heads, 1 or Lq, Lk).
+            bias: additive, mask included (see `attention.additive`), (1 or B, 1 or heads, 1 or Lq, Lk); of
+                packed rows also `PerExample`.
             memory: (Bm, Lk, d) to attend to; None: x itself. Bm may divide B: then each run of B / Bm rows
                 of x shares one row of memory, whose keys and values are computed once.
             cache: keys and values seen before; this layer's are added.

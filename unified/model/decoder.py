@@ -9,6 +9,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unified.model.blocks import Attention, GatedMLP, LengthDropout, RMSNorm
 from unified.model.configuration import UnifiedConfig
+from unified.model.per_example import PerExample
 from unified.model.positions import Positions
 
 
@@ -26,9 +27,9 @@ class DecoderLayer(GradientCheckpointingLayer):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor,
+        bias: Tensor | PerExample,
         memory: Tensor,
-        memory_bias: Tensor,
+        memory_bias: Tensor | PerExample,
         cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
         x = x + self.dropout(self.self_attention(self.self_norm(x), bias, cache=cache))
@@ -59,9 +60,9 @@ class Decoder(nn.Module):
         tokens: Tensor,
         segments: Tensor,
         positions: Tensor,
-        bias: Tensor,
+        bias: Tensor | PerExample,
         memory: Tensor,
-        memory_bias: Tensor,
+        memory_bias: Tensor | PerExample,
         cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
         """
@@ -71,7 +72,8 @@ class Decoder(nn.Module):
             positions: (1 or B, L, d) embedded positions.
             bias: (1 or B, 1 or heads, L, Lk) additive, mask included.
             memory: (B, Lm, d) the encoder's output (fewer rows where rows share one, see `Attention`).
-            memory_bias: broadcastable to (B, heads, L, Lm), additive: the mask of the memory.
+            memory_bias: broadcastable to (B, heads, L, Lm), additive: the mask of the memory. Of packed rows
+                both may be `PerExample`.
             cache: keys and values of the sequence so far; this call's are added.
 
         Returns:

@@ -13,6 +13,7 @@ from unified.model.blocks import Attention, GatedMLP, LengthDropout, RMSNorm
 from unified.model.configuration import UnifiedConfig
 from unified.model.embeddings import PatchEmbedding
 from unified.model.packing import Packing, image_order
+from unified.model.per_example import PerExample
 from unified.model.positions import Positions
 
 TEXT, IMAGE = 0, 1  # rows of a segment embedding
@@ -27,7 +28,7 @@ class EncoderLayer(GradientCheckpointingLayer):
         self.mlp = GatedMLP(config)
         self.dropout = LengthDropout(config.dropout)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | PerExample) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), bias))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 

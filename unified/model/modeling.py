@@ -14,7 +14,7 @@ from transformers import initialization as init
 from transformers.cache_utils import EncoderDecoderCache
 
 from unified.errors import UserError
-from unified.model.attention import additive, causal, compute_dtype, same_segment
+from unified.model.attention import additive, by_example, causal, compute_dtype, same_segment
 from unified.model.blocks import RMSNorm
 from unified.model.configuration import UnifiedConfig
 from unified.model.decoder import Decoder, shift_right
@@ -23,6 +23,7 @@ from unified.model.encoder import IMAGE, TEXT, Encoder
 from unified.model.generation import UnifiedGeneration
 from unified.model.outputs import EncoderOutput, UnifiedOutput
 from unified.model.packing import Packing
+from unified.model.per_example import PerExample, groups_of
 from unified.model.positions import Positions
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             pictures = flat_codes.unflatten(0, image_codes.shape)
         if encoder_layout is not None:
             cells = 0 if pictures is None else self._cells(pictures)
-            packing = Packing.of(encoder_layout, (len(text), text.shape[1]), cells, image_example)
+            texts = len(text), text.shape[1]
+            packing = Packing.of(encoder_layout, texts, cells, image_example, self._by_example)
             hidden = self.encoder(text, pictures, packing.segments, packing, image_example)
             return EncoderOutput(last_hidden_state=hidden, segments=packing.segments)
         segments = (input_ids != self.config.pad_token_id).long()
@@ -199,7 +201,8 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             shifted = shift_right(codes + config.vocab_size, config.image_start_id)
 
         if layout is not None:
-            packing = Packing.of(layout, (examples, length), config.target_tokens, code_example)
+            shape = examples, length
+            packing = Packing.of(layout, shape, config.target_tokens, code_example, self._by_example)
             hidden = self._decode_packed(encoded, ids, shifted, packing)
             texts = int(real.sum())
             return hidden[:texts], None if codes is None else hidden[texts:]
@@ -232,13 +235,25 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         text_at, image_at, bias = self.decoder.positions(
             packing.text_length, 0 if codes is None else 1, packing=packing
         )
-        memory = same_segment(packing.segments, encoded.segments)
         rows = self.decoder(
             self.token_embedder(flat[packing.source]), (packing.pictures > 0).long(),
             torch.cat([text_at[0], image_at[0]])[packing.slots], bias,
-            encoded.last_hidden_state, additive(None, memory, compute_dtype(bias)),
+            encoded.last_hidden_state, self._memory_mask(packing.segments, encoded.segments),
         )  # fmt: skip
         return packing.scatter(rows)
+
+    def _memory_mask(self, queries: Tensor, keys: Tensor) -> Tensor | PerExample:
+        """What queries (R, Ld) of packed rows see of the encoder's (R, Le); both are segment numbers."""
+        dtype = compute_dtype(self.token_embedder.weight)
+        if not self._by_example:
+            return additive(None, same_segment(queries, keys), dtype)
+        groups = groups_of(queries, keys)
+        masks = [additive(None, group.real_keys[:, None, None, :], dtype) for group in groups]
+        return PerExample(groups, masks, queries, keys)
+
+    @property
+    def _by_example(self) -> bool:
+        return by_example(self.config._attn_implementation, self.token_embedder.weight.device)
 
     def _images(self, images: Tensor | None, codes: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """The two, checked: at most the kind that this model takes is left, None if there are none."""

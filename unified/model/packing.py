@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from unified.model.per_example import Group, groups_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Packing:
     slots: where the token stands in its own example: the place in its text, or `text_length` + its cell.
     pictures: the picture's number from 1, 0 for text: relative positions of cells hold within a picture.
     text_length, cells: Lt and C.
+    groups: of examples that attention takes out of the rows; None: it masks the rows.
     """
 
     source: Tensor
@@ -26,15 +29,19 @@ class Packing:
     pictures: Tensor
     text_length: int
     cells: int
+    groups: list[Group] | None = None
 
     @classmethod
-    def of(cls, layout: Tensor, texts: tuple[int, int], cells: int, owners: Tensor | None) -> Packing:
+    def of(
+        cls, layout: Tensor, texts: tuple[int, int], cells: int, owners: Tensor | None, by_example: bool
+    ) -> Packing:
         """
         Args:
             layout: (R, L) the `source` of each place, -1 for padding.
             texts: (E, Lt), the shape of the padded texts.
             cells: C of each picture, 0 where there are none.
             owners: (N,) the example of each picture, or None.
+            by_example: whether attention takes examples out of the rows.
         """
         examples, length = texts
         source = layout.clamp(min=0)
@@ -48,7 +55,14 @@ class Packing:
             slots = torch.where(text, source % length, length + beyond % cells)
             pictures = torch.where(text, 0, picture + 1)
         segments = torch.where(layout < 0, 0, owner + 1)
-        return cls(source, segments, slots, pictures, length, cells)
+        groups = groups_of(segments, segments) if by_example else None
+        return cls(source, segments, slots, pictures, length, cells, groups)
+
+    def of_group(self, group: Group) -> Packing:
+        """The examples of a group, one a row."""
+        at = group.queries
+        slots, pictures = self.slots.flatten()[at], self.pictures.flatten()[at]
+        return replace(self, source=at, segments=group.real_queries.long(), slots=slots, pictures=pictures)
 
     def gather(self, text: Tensor, pictures: Tensor | None) -> Tensor:
         """Texts (E, Lt, d) and the cells of pictures (N, C, d) -> rows (R, L, d)."""

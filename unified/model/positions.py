@@ -13,6 +13,7 @@ The bias is the same in every layer, so a stack computes it once a forward.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from unified.model.attention import causal, masked
 from unified.model.blocks import RMSNorm
 from unified.model.configuration import UnifiedConfig
 from unified.model.packing import Packing
+from unified.model.per_example import PerExample
 
 TEXT_BUCKETS = 32
 IMAGE_BUCKETS = 256
@@ -126,7 +128,7 @@ class Positions(nn.Module):
 
     def forward(
         self, text_length: int, images: int, grid: int | None = None, packing: Packing | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Any]:
         """
         Args:
             text_length: Lt, tokens of the text block.
@@ -136,7 +138,8 @@ class Positions(nn.Module):
 
         Returns:
             text embedding (1, Lt, d), image embedding (1, grid², d), empty without images, and the bias: (1,
-            heads, L, L) with L = Lt + images * grid²; of packed rows (R, heads, L, L), mask included.
+            heads, L, L) with L = Lt + images * grid²; of packed rows (R, heads, L, L), mask included, or the
+            `PerExample` of their groups.
 
         Raises:
             ValueError: more text than positions (the reference would read image rows instead).
@@ -155,9 +158,14 @@ class Positions(nn.Module):
         normed = self.norm(embedding)
         q, k = self.query(normed) * self.scale, self.key(normed)
         if packing is None:
-            bias = self._bias(q, k, text_length, images, grid)
-        else:
+            bias: Any = self._bias(q, k, text_length, images, grid)
+        elif packing.groups is None:
             bias = self._packed_bias(q, k, packing, grid if images else 0)
+        else:
+            apart = [
+                self._packed_bias(q, k, packing.of_group(g), grid if images else 0) for g in packing.groups
+            ]
+            bias = PerExample(packing.groups, apart, packing.segments, packing.segments)
         if not images and self.training:
             text = text + 0.0 * self.image_relative.sum()  # every rank uses every parameter (ZeRO-3)
         return text[None], image[None], bias
