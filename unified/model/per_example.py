@@ -118,17 +118,17 @@ class PerExample:
             places.take(x.transpose(1, 2).flatten(2))
             for places, x in ((self.queries, q), (self.keys, k), (self.keys, v))
         )
-        outs, at_q, at_k = [], 0, 0
-        for group, bias in zip(self.groups, self.biases, strict=True):
-            n_q, n_k = group.queries.numel(), group.keys.numel()
-            parts = q[at_q : at_q + n_q], k[at_k : at_k + n_k], v[at_k : at_k + n_k]
+        # split, not slices: the gradient is then one concatenation, not a sum of mostly zeros
+        sizes_q = [group.queries.numel() for group in self.groups]
+        sizes_k = [group.keys.numel() for group in self.groups]
+        parts = zip(q.split(sizes_q), k.split(sizes_k), v.split(sizes_k), strict=True)
+        outs = []
+        for group, bias, part in zip(self.groups, self.biases, parts, strict=True):
             own_q, own_k, own_v = (
                 x.unflatten(0, (len(group.queries), -1)).unflatten(2, (heads, -1)).transpose(1, 2)
-                for x in parts
+                for x in part
             )
-            y = dense(own_q, own_k, own_v, bias)
-            outs.append(y.transpose(1, 2).flatten(0, 1).flatten(1))
-            at_q, at_k = at_q + n_q, at_k + n_k
+            outs.append(dense(own_q, own_k, own_v, bias).transpose(1, 2).flatten(0, 1).flatten(1))
         return self.queries.put(torch.cat(outs), rows).unflatten(2, (heads, -1)).transpose(1, 2)
 
 
