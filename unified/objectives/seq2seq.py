@@ -12,6 +12,9 @@ from torch import Tensor
 from unified.data.collate import Batch
 from unified.objectives.base import Outputs, empty_sums
 
+ROWS = 128
+"""Logits are made float32 this many at a time: the memory of one part serves the next."""
+
 
 class Seq2Seq:
     """Weighted cross-entropy of every target token, in float32 whatever the precision of the logits.
@@ -43,15 +46,21 @@ class Seq2Seq:
 
     def _add(self, logits: Tensor, ids: Tensor, weights: Tensor, tasks: Tensor, metrics: Tensor) -> Tensor:
         """logits (n, V), ids, weights, tasks (n,) -> the weighted sum of losses; adds to `metrics`."""
-        logits = logits.float()
-        losses = F.cross_entropy(logits, ids, reduction="none") * weights
+        losses, right, normalisers = [], [], []
+        for part, wanted in zip(logits.split(ROWS), ids.split(ROWS), strict=True):
+            scores = part.float()
+            losses.append(F.cross_entropy(scores, wanted, reduction="none"))
+            if self.z_loss:
+                normalisers.append(scores.logsumexp(-1))
+            with torch.no_grad():
+                right.append((scores.argmax(-1) == wanted).float() if len(wanted) else wanted.float())
+        weighted = torch.cat(losses) * weights
         with torch.no_grad():
-            right = (logits.argmax(-1) == ids).float() if len(ids) else weights
-            sums = torch.stack([losses.detach(), weights, right, torch.ones_like(weights)])
+            sums = torch.stack([weighted.detach(), weights, torch.cat(right), torch.ones_like(weights)])
             metrics.index_add_(1, tasks, sums)
-        total = losses.sum()
+        total = weighted.sum()
         if self.z_loss:
-            total = total + self.z_loss * (logits.logsumexp(-1).square() * weights).sum()
+            total = total + self.z_loss * (torch.cat(normalisers).square() * weights).sum()
         return total
 
 
