@@ -1,16 +1,18 @@
 """Processes of a run: threads, ranks, and what they agree on.
 
-Works under `deepspeed`, under `torchrun`, and as one plain process.
+Works under `deepspeed`, `torchrun` and `srun`, on one host or several, and as one plain process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import ipaddress
 import os
+import re
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +35,9 @@ def prepare_environment() -> None:
     ranks unless the user has set OMP_NUM_THREADS. For the same reason threads that wait for one another (GNU
     OpenMP) spin for a moment only: as fast on an idle machine, and no collapse beside a busy neighbour.
     """
+    if "RANK" not in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        for name, value in _slurm_ranks(os.environ).items():
+            os.environ.setdefault(name, value)
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if not _threads_chosen():
@@ -43,6 +48,55 @@ def prepare_environment() -> None:
             port = str(free.getsockname()[1])
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    if int(os.environ["WORLD_SIZE"]) > _local_world() and "GLOO_SOCKET_IFNAME" not in os.environ:
+        interface = _interface_towards(os.environ["MASTER_ADDR"])
+        if interface is not None:
+            os.environ["GLOO_SOCKET_IFNAME"] = interface
+
+
+def _slurm_ranks(slurm: Mapping[str, str]) -> dict[str, str]:
+    """The variables of torchrun for one of several tasks that `srun` started, without which each would train
+    alone."""
+    first = re.match(r"([^\[,]+)(?:\[(\w+)[^\]]*\]([^,]*))?", slurm["SLURM_STEP_NODELIST"])
+    tasks: list[str] = []
+    for count, _, times in re.findall(r"(\d+)(\(x(\d+)\))?", slurm["SLURM_STEP_TASKS_PER_NODE"]):
+        tasks += [count] * int(times or 1)
+    ranks = {
+        "RANK": slurm["SLURM_PROCID"],
+        "LOCAL_RANK": slurm["SLURM_LOCALID"],
+        "WORLD_SIZE": slurm["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_WORLD_SIZE": tasks[int(slurm["SLURM_NODEID"])],
+        "MASTER_ADDR": "".join(part or "" for part in first.groups()) if first else "",
+        "MASTER_PORT": str(20000 + int(slurm["SLURM_JOB_ID"]) % 10000),  # jobs that share a host do not meet
+    }
+    if "SLURM_CPUS_PER_TASK" in slurm:
+        ranks["OMP_NUM_THREADS"] = slurm["SLURM_CPUS_PER_TASK"]
+    return ranks
+
+
+def _interface_towards(master: str) -> str | None:
+    """The network interface by which this host reaches the host `master`, None if it is not known.
+
+    Gloo left alone listens at the address of the host's own name, which on many systems is a loopback
+    address (Debian's 127.0.1.1) that no other host can reach.
+    """
+    import psutil
+
+    owner = {address.address: name for name, found in psutil.net_if_addrs().items() for address in found}
+    for host in (master, "192.0.2.1"):  # where master is a loopback address here: the default route
+        with contextlib.suppress(OSError):
+            family, kind, _, _, address = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.connect(address)  # sends nothing
+                own = probe.getsockname()[0]
+            if own in owner and not ipaddress.ip_address(own).is_loopback:
+                return owner[own]
+    up = psutil.net_if_stats()
+    others = {
+        name for address, name in owner.items()
+        if up[name].isup and "." in address and not address.startswith("127.")
+    }  # fmt: skip
+    return others.pop() if len(others) == 1 else None
 
 
 def is_main() -> bool:
