@@ -134,9 +134,10 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     from unified.training.engine import TrainEngine, memory_estimate
     from unified.training.loop import Feed, Meter, Trainer
 
-    engine = TrainEngine(model, config, ranks, micro_batch)
-    if checkpoint:
-        checkpoints.load_checkpoint(engine, checkpoint)
+    moved = resumed is not None and checkpoints.needs_conversion(resumed, meta(0, 0.0))
+    engine = TrainEngine(model, config, ranks, micro_batch, universal=moved)
+    if checkpoint and resumed:
+        checkpoints.load_checkpoint(engine, checkpoint, resumed)
     objective = build_objective("seq2seq", list(rows))
     if image_tokenizer is not None:
         image_tokenizer.to(ranks.device)

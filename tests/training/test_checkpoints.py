@@ -8,7 +8,14 @@ import torch
 
 from unified.errors import UserError
 from unified.training import checkpoints
-from unified.training.checkpoints import Meta, check_fits, complete, find_checkpoint, save_checkpoint
+from unified.training.checkpoints import (
+    Meta,
+    check_fits,
+    complete,
+    find_checkpoint,
+    needs_conversion,
+    save_checkpoint,
+)
 from unified.training.launch import Ranks
 
 ALONE = Ranks(0, 1, 0, torch.device("cpu"), None)
@@ -106,9 +113,9 @@ def test_resume_takes_auto_none_a_run_or_a_checkpoint(tmp_path):
         ({"seed": 4}, "seed was 3 and is 4"),
         ({"batch_size": 16}, "data.batch_size was 8 and is 16"),
         ({"optimizer": "adafactor"}, "optim.name was adamw and is adafactor"),
-        ({"world": 2}, "written with ranks = 1, this run has 2"),
-        ({"zero": 3}, "written with engine.zero = 0, this run has 3"),
-        ({"precision": "bf16"}, "written with engine.precision = fp32, this run has bf16"),
+        ({"zero": 3}, "cannot bring the optimizer state of engine.zero=0 to 3"),
+        ({"zero": 1}, "continue with engine.zero=0 engine.precision=fp32"),
+        ({"precision": "bf16"}, "its optimizer state is in fp32, this run's would be in bf16"),
     ],
 )
 def test_a_run_that_differs_is_refused(tmp_path, change, message):
@@ -122,6 +129,28 @@ def test_what_may_change(tmp_path):
     path = save(tmp_path, 1)
     now = replace(META, model={"d_model": 32, "dropout": 0.1}, config={"optim": {"lr": 1.0}}, step=0)
     assert check_fits(path, now).step == 1
+
+
+@pytest.mark.parametrize(
+    "then, now, converted",
+    [
+        ({"world": 2}, {"world": 1}, False),  # stage 0 has the whole state on each rank
+        ({"world": 2, "zero": 1}, {"world": 2, "zero": 1}, False),
+        ({"world": 2, "zero": 1}, {"world": 3, "zero": 1}, True),
+        ({"world": 2, "zero": 2}, {"world": 2, "zero": 1}, True),
+        ({"world": 2, "zero": 3}, {"world": 1, "zero": 3}, True),
+    ],
+)
+def test_other_ranks_and_stages(tmp_path, then, now, converted):
+    path = save_checkpoint(Engine(), ALONE, tmp_path, replace(META, **then), 2)
+    assert needs_conversion(check_fits(path, replace(META, **now)), replace(META, **now)) is converted
+
+
+def test_adafactor_is_not_split_anew(tmp_path):
+    meta = replace(META, optimizer="adafactor", world=2, zero=1)
+    path = save_checkpoint(Engine(), ALONE, tmp_path, meta, 2)
+    with pytest.raises(UserError, match="splits the state of adafactor anew for no other number of ranks"):
+        check_fits(path, replace(meta, world=1))
 
 
 def test_a_broken_meta_is_one_message(tmp_path):

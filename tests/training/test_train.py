@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 
 import pytest
+import torch
 from processes import ROOT, finish, run, start
+from safetensors.torch import load_file
 
 from unified.evaluation.model_folder import load_model_folder
 from unified.specs.load import to_yaml
@@ -252,3 +255,34 @@ def test_unseen_patches_cost_nothing(folder, whole):
     assert len(curve(folder / "runs/few")) == 2
     out, err = train(folder, 1, "run=runs/few", "data.patches=4", code=2)
     assert "data.patches" in err and "data.packing" in err
+
+
+# ------------------------------------------------------------------------------------ other ranks
+
+
+def continued(folder, name, *arguments, world=1, code=0):
+    """The losses of a run of two ranks, and those of `world` ranks that go on from its middle."""
+    same = ("model.overrides.dropout=0", "optim.steps=8", "checkpoint.keep=3")
+    train(folder, 2, f"run=runs/{name}", *same, *arguments[:1])
+    run = folder / "runs" / name
+    shutil.copytree(run, moved := folder / "runs" / f"{name}_moved")
+    shutil.rmtree(moved / "checkpoints/step_00000008")
+    out, err = train(folder, world, f"run=runs/{name}_moved", *same, *arguments, code=code)
+    return curve(run), curve(moved), out, err
+
+
+@pytest.mark.parametrize("zero, then", [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2), (3, 3)])
+def test_a_run_continues_on_another_number_of_ranks(folder, zero, then):
+    name = f"elastic_{zero}{then}"
+    whole, moved, out, _ = continued(folder, name, f"engine.zero={zero}", f"engine.zero={then}")
+    assert "at step 4" in out
+    assert [step["step"] for step in moved] == list(range(1, 9))
+    for ours, theirs in zip(moved, whole, strict=True):
+        ours.pop("fill"), theirs.pop("fill")  # other micro-batches, other padding
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    assert not list((folder / "runs" / f"{name}_moved" / "checkpoints").glob(".universal*"))
+    ours, theirs = (
+        load_file(folder / "runs" / run / "model/model.safetensors") for run in (f"{name}_moved", name)
+    )
+    for key, weight in ours.items():
+        torch.testing.assert_close(weight, theirs[key], atol=1e-4, rtol=0)

@@ -112,7 +112,7 @@ def resume():
         path = checkpoints.save_checkpoint(first.engine, RANKS, first.config.folder, first.meta(2), keep=1)
         second = Run(zero, dropout=0.1, ema=0.9)
         second.step(7)  # so that its state is another
-        checkpoints.load_checkpoint(second.engine, path)
+        checkpoints.load_checkpoint(second.engine, path, first.meta(2))
         got += second.steps(2, 4)
         out[str(zero)] = {"expected": expected, "got": got, "digests": [whole.digest(), second.digest()]}
     return out

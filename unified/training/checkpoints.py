@@ -6,13 +6,19 @@ marker COMPLETE. A folder without the marker is what an interrupted save left be
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from unified.errors import UserError
 from unified.training.config import RunConfig
@@ -22,6 +28,8 @@ from unified.training.launch import Ranks
 COMPLETE = "COMPLETE"
 META = "meta.json"
 FOLDER = "checkpoints"
+STAGES = ((1, 2), (2, 1))
+"""ZeRO stages between which DeepSpeed can convert."""
 
 
 @dataclass(frozen=True)
@@ -150,16 +158,55 @@ def save_checkpoint(engine: TrainEngine, ranks: Ranks, run: Path, meta: Meta, ke
     return target
 
 
-def load_checkpoint(engine: TrainEngine, checkpoint: Path) -> None:
-    """Puts the state of a checkpoint into the engine. All ranks call it, after `check_fits`. Raises UserError
-    where its files are damaged or gone; they stay as they are."""
+def load_checkpoint(engine: TrainEngine, checkpoint: Path, then: Meta) -> None:
+    """Puts the state of a checkpoint into the engine. All ranks call it, after `check_fits`, whose result is
+    `then`. Raises UserError where its files are damaged or gone; they stay as they are."""
     try:
-        engine.load(checkpoint.parent, checkpoint.name)
+        if engine.universal:
+            with _universal(checkpoint, engine.ranks) as converted:
+                engine.load(converted.parent, converted.name)
+        else:
+            engine.load(checkpoint.parent, checkpoint.name)
+        engine.load_ema(checkpoint, then.world, then.zero)
     except UserError:
         raise
     except Exception as error:  # DeepSpeed and torch raise all kinds for files that are cut short or gone
         why = f"{type(error).__name__}: {error}".splitlines()[0].split(". ")[0].removesuffix(": ")
         raise UserError(f"{checkpoint}: its state cannot be read ({why}); {_instead(checkpoint)}") from error
+
+
+def needs_conversion(then: Meta, now: Meta) -> bool:
+    """Whether optimizer state that ZeRO has split over ranks must be split anew."""
+    return (then.world, then.zero) != (now.world, now.zero) and now.zero > 0
+
+
+@contextlib.contextmanager
+def _universal(checkpoint: Path, ranks: Ranks) -> Iterator[Path]:
+    """A copy of the checkpoint in DeepSpeed's universal form, which any number of ranks can read. All ranks
+    enter; rank 0 makes it. It is deleted at the end, and one that was left half-made is not read."""
+    run = checkpoint.parent
+    target = run / f".universal_{checkpoint.name}"
+    failed = torch.zeros(1)
+    if ranks.main:
+        shutil.rmtree(target, ignore_errors=True)
+        command = [
+            sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state",
+            "--num_extract_workers", "1", "--num_merge_workers", "1",
+            "--input_folder", str(checkpoint), "--output_folder", str(target),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True)
+        failed[0] = done.returncode
+    if ranks.sum(failed):
+        why = f" ({done.stderr.strip().splitlines()[-1]})" if ranks.main and done.stderr.strip() else ""
+        raise UserError(
+            f"{checkpoint}: cannot be converted for this number of ranks{why}; its own files are as they were"
+        )
+    try:
+        yield target
+    finally:
+        ranks.barrier()
+        if ranks.main:
+            shutil.rmtree(target, ignore_errors=True)
 
 
 def _instead(checkpoint: Path) -> str:
@@ -196,15 +243,24 @@ def check_fits(checkpoint: Path, now: Meta) -> Meta:
             + "\n".join(f"  {p}" for p in problems)
             + f"\nundo the change, or start a new run from its weights (run=... {init})"
         )
-    for name, word in (("world", "ranks"), ("zero", "engine.zero"), ("precision", "engine.precision")):
-        old, new = getattr(then, name), getattr(now, name)
-        if old != new:
-            raise UserError(
-                f"{checkpoint}: was written with {word} = {old}, this run has {new}; its optimizer state is "
-                f"laid out for that. Continue with {word} = {old}, or start a new run from its weights "
-                f"(run=... {init})"
-            )
+    if why := _cannot_convert(then, now):
+        raise UserError(f"{checkpoint}: {why}, or start a new run from its weights (run=... {init})")
     return then
+
+
+def _cannot_convert(then: Meta, now: Meta) -> str | None:
+    """Why optimizer state laid out for one engine cannot serve another, and what to do."""
+    back = f"continue with engine.zero={then.zero} engine.precision={then.precision}"
+    if then.precision != now.precision:
+        return f"its optimizer state is in {then.precision}, this run's would be in {now.precision}; {back}"
+    if then.zero != now.zero and (then.zero, now.zero) not in STAGES:
+        return (
+            f"DeepSpeed cannot bring the optimizer state of engine.zero={then.zero} to {now.zero} "
+            f"(1 and 2 can be exchanged); {back}"
+        )
+    if then.world != now.world and then.zero and then.optimizer != "adamw":
+        return f"DeepSpeed splits the state of {then.optimizer} anew for no other number of ranks; {back}"
+    return None
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -21,8 +21,11 @@ BUCKET = 50_000_000
 """Most elements of a communication bucket; DeepSpeed allocates buckets whole, however small the model."""
 
 
-def deepspeed_config(config: RunConfig, *, world: int, micro_batch: int, parameters: int) -> dict[str, Any]:
-    """DeepSpeed's configuration of a run. `parameters`: number of weights, which bounds the buckets."""
+def deepspeed_config(
+    config: RunConfig, *, world: int, micro_batch: int, parameters: int, universal: bool = False
+) -> dict[str, Any]:
+    """DeepSpeed's configuration of a run. `parameters`: number of weights, which bounds the buckets;
+    `universal`: the checkpoint to be loaded is in the universal form."""
     engine, bucket = config.engine, min(BUCKET, max(parameters, 1))
     out: dict[str, Any] = {
         "train_batch_size": config.data.batch_size,
@@ -31,6 +34,7 @@ def deepspeed_config(config: RunConfig, *, world: int, micro_batch: int, paramet
         "steps_per_print": 2**31,
         "gradient_clipping": config.optim.clip or 0.0 if engine.zero else 0.0,
         "zero_optimization": {"stage": engine.zero},
+        "checkpoint": {"load_universal": universal},
     }
     if engine.zero:
         out["zero_optimization"] |= {
@@ -63,7 +67,10 @@ class TrainEngine:
     Raises UserError when the device cannot compute in the precision asked for.
     """
 
-    def __init__(self, model: nn.Module, config: RunConfig, ranks: Ranks, micro_batch: int) -> None:
+    def __init__(
+        self, model: nn.Module, config: RunConfig, ranks: Ranks, micro_batch: int, universal: bool = False
+    ) -> None:
+        """universal: the checkpoint to be loaded was written by other ranks, and `load` gets it converted."""
         import deepspeed
 
         if config.engine.precision == "fp16" and ranks.device.type == "cpu":
@@ -72,10 +79,12 @@ class TrainEngine:
             model.gradient_checkpointing_enable()  # type: ignore[operator]
         model.train()
         parameters = sum(p.numel() for p in model.parameters())
-        self.config, self.ranks = config, ranks
+        self.config, self.ranks, self.universal = config, ranks, universal
         # DeepSpeed's stage 0 clips parameter by parameter and reports no norm, so it is done here
         self.plain = config.engine.zero == 0
-        settings = deepspeed_config(config, world=ranks.world, micro_batch=micro_batch, parameters=parameters)
+        settings = deepspeed_config(
+            config, world=ranks.world, micro_batch=micro_batch, parameters=parameters, universal=universal
+        )
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its memory use
             self.deepspeed, *_ = deepspeed.initialize(
                 model=model, optimizer=build_optimizer(model, config.optim), config=settings
@@ -167,23 +176,52 @@ class TrainEngine:
         """Writes the state of all ranks into folder / tag. All ranks call it."""
         self.deepspeed.save_checkpoint(str(folder), tag=tag, save_latest=False)
         if self.ema is not None and (self.ranks.main or self.config.engine.zero == 3):
-            torch.save({"updates": self.updates, "mean": self.ema}, folder / tag / self._ema_file())
+            torch.save(
+                {"updates": self.updates, "mean": self.ema},
+                folder / tag / _ema_file(self.ranks.rank, self.config.engine.zero),
+            )
 
     def load(self, folder: Path, tag: str) -> None:
-        """Reads what `save` wrote with as many ranks, the same ZeRO stage and precision."""
+        """Reads what `save` wrote with as many ranks, the same ZeRO stage and precision, or its universal
+        form."""
+        groups = self.deepspeed.optimizer.param_groups
+        own = [{key: group[key] for key in ("weight_decay", "lr_scale")} for group in groups]
         path, _ = self.deepspeed.load_checkpoint(str(folder), tag=tag)
         if path is None:
             raise UserError(f"{folder / tag}: DeepSpeed finds no state there; choose another checkpoint")
-        if self.ema is not None:
-            file = folder / tag / self._ema_file()
-            if file.exists():
-                state = torch.load(file, map_location=self.ranks.device, weights_only=True)
-                self.ema, self.updates = state["mean"], state["updates"]
-            else:  # `ema` was switched on since
-                self.ema, self.updates = self._copies(), 0
+        for group, settings in zip(groups, own, strict=True):
+            group.update(settings)  # the config's; from a universal checkpoint all get those of the first
+        inner = getattr(self.deepspeed.optimizer, "optimizer", self.deepspeed.optimizer)
+        for state in inner.state.values():
+            if isinstance(state.get("step"), Tensor):  # one for all, which every parameter would count up
+                state["step"] = state["step"].clone()
 
-    def _ema_file(self) -> str:
-        return f"ema_rank_{self.ranks.rank}.pt" if self.config.engine.zero == 3 else "ema.pt"
+    def load_ema(self, checkpoint: Path, world: int, zero: int) -> None:
+        """Reads the running mean that `world` ranks wrote at stage `zero`. Where there is none, `ema` was
+        switched on since: it starts at the weights."""
+        if self.ema is None:
+            return
+        files = [checkpoint / _ema_file(rank, zero) for rank in range(world if zero == 3 else 1)]
+        if not files[0].exists():
+            self.ema, self.updates = self._copies(), 0
+            return
+        parts = [torch.load(file, map_location="cpu", weights_only=True) for file in files]
+        self.updates = parts[0]["updates"]
+        for name, parameter in self.module.named_parameters():
+            mean = torch.cat([part["mean"][name].flatten() for part in parts])
+            self.ema[name] = self._own(parameter, mean).to(self.ranks.device)
+
+    def _own(self, parameter: Any, whole: Tensor) -> Tensor:
+        """What this rank holds of a flat tensor, which may be padded: under ZeRO-3 its share, else all."""
+        if not hasattr(parameter, "ds_tensor"):
+            return whole[: parameter.numel()].view(parameter.shape).clone()
+        size, whole = parameter.ds_tensor.numel(), whole[: parameter.ds_numel]
+        padded = nn.functional.pad(whole, (0, size * self.ranks.world - len(whole)))
+        return padded[size * self.ranks.rank : size * (self.ranks.rank + 1)].clone()
+
+
+def _ema_file(rank: int, zero: int) -> str:
+    return f"ema_rank_{rank}.pt" if zero == 3 else "ema.pt"
 
 
 def memory_estimate(config: RunConfig, parameters: int, world: int) -> str:
