@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from unified.cli_cache import DEFAULT_OUT, cache
+from unified.cli_checkpoint import checkpoint_convert, checkpoint_export, checkpoint_info
 from unified.cli_tasks import tasks_check, tasks_docs, tasks_list, tasks_new, tasks_schema, tasks_show
 from unified.errors import UserError, did_you_mean, file_error
 
@@ -334,6 +335,16 @@ def _parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", metavar="key=value", help="changes to it, e.g. data.micro_batch=32"
     )
     p.add_argument("-n", dest="examples", type=int, default=512, help="examples to read (default: 512)")
+
+    checkpoint = _group(commands, "checkpoint", "what a run's checkpoints hold; their weights as a model")
+    p = _command(checkpoint, "info", checkpoint_info, "step, ranks, tasks and size of a checkpoint")
+    p.add_argument("checkpoint", help="its folder, or that of a run, whose newest one is taken")
+    p = _command(checkpoint, "export", checkpoint_export, "its weights as a model folder")
+    p.add_argument("checkpoint", help="its folder, or that of a run, whose newest one is taken")
+    p.add_argument("--out", metavar="RUN", help="folder to write model/ into (default: that of its run)")
+    p = _command(checkpoint, "convert", checkpoint_convert, "DeepSpeed's universal form, for other programs")
+    p.add_argument("checkpoint", help="its folder, or that of a run, whose newest one is taken")
+    p.add_argument("--out", metavar="FOLDER", required=True, help="new folder to write")
 
     p = _command(commands, "cache", cache, "make the image codes of picture answers once", CACHE_EXAMPLES)
     p.add_argument("what", metavar="MIXTURE|TASK[,..]", help="names or paths of YAML files")

@@ -7,8 +7,10 @@ marker COMPLETE. A folder without the marker is what an interrupted save left be
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -19,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from unified.errors import UserError
 from unified.training.config import RunConfig
-from unified.training.engine import TrainEngine
+from unified.training.engine import TrainEngine, ema_file
 from unified.training.launch import Ranks
 
 COMPLETE = "COMPLETE"
@@ -180,27 +183,65 @@ def needs_conversion(then: Meta, now: Meta) -> bool:
     return (then.world, then.zero) != (now.world, now.zero) and now.zero > 0
 
 
+def write_universal(checkpoint: Path, out: Path) -> None:
+    """Writes DeepSpeed's universal form of a checkpoint of ZeRO 1 to 3. Raises UserError where it cannot."""
+    work = out.with_name(f"{out.name}.tmp")
+    for folder in (work, out):
+        shutil.rmtree(folder, ignore_errors=True)
+    command = [
+        sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state",
+        "--num_extract_workers", "1", "--num_merge_workers", "1",
+        "--input_folder", str(checkpoint), "--output_folder", str(work),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        shutil.rmtree(work, ignore_errors=True)
+        why = (done.stderr.strip() or done.stdout.strip() or f"code {done.returncode}").splitlines()[-1]
+        raise UserError(f"{checkpoint}: DeepSpeed cannot convert it ({why}); its files are as they were")
+    work.rename(out)
+
+
+def weights_of(checkpoint: Path, model: nn.Module) -> dict[str, Tensor]:
+    """The whole weights in a checkpoint, or their running mean where the run keeps one, named and shaped as
+    those of `model`. Raises UserError where its files are damaged."""
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    meta = Meta.load(checkpoint)
+    try:
+        ranks = range(meta.world if meta.zero == 3 else 1)
+        means = [checkpoint / ema_file(rank, meta.zero) for rank in ranks]
+        if means[0].exists():
+            parts = [torch.load(file, map_location="cpu", weights_only=True)["mean"] for file in means]
+            found = {name: torch.cat([part[name].flatten() for part in parts]) for name in parts[0]}
+        elif meta.zero == 3:
+            with contextlib.redirect_stdout(io.StringIO()):
+                found = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.parent), checkpoint.name)
+        else:
+            states = checkpoint / "mp_rank_00_model_states.pt"
+            found = torch.load(states, map_location="cpu", weights_only=False)["module"]
+        return {
+            name: found[name].flatten()[: weight.numel()].view(weight.shape).to(weight.dtype).contiguous()
+            for name, weight in model.state_dict().items()
+        }
+    except (OSError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
+        raise UserError(
+            f"{checkpoint}: its weights cannot be read ({error}); {_instead(checkpoint)}"
+        ) from error
+
+
 @contextlib.contextmanager
 def _universal(checkpoint: Path, ranks: Ranks) -> Iterator[Path]:
     """A copy of the checkpoint in DeepSpeed's universal form, which any number of ranks can read. All ranks
     enter; rank 0 makes it. It is deleted at the end, and one that was left half-made is not read."""
-    run = checkpoint.parent
-    target = run / f".universal_{checkpoint.name}"
-    failed = torch.zeros(1)
+    target = checkpoint.parent / f".universal_{checkpoint.name}"
+    failed, why = torch.zeros(1), ""
     if ranks.main:
-        shutil.rmtree(target, ignore_errors=True)
-        command = [
-            sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state",
-            "--num_extract_workers", "1", "--num_merge_workers", "1",
-            "--input_folder", str(checkpoint), "--output_folder", str(target),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
-        failed[0] = done.returncode
+        try:
+            write_universal(checkpoint, target)
+        except UserError as error:
+            failed[0], why = 1.0, f": {error}"
     if ranks.sum(failed):
-        why = f" ({done.stderr.strip().splitlines()[-1]})" if ranks.main and done.stderr.strip() else ""
-        raise UserError(
-            f"{checkpoint}: cannot be converted for this number of ranks{why}; its own files are as they were"
-        )
+        raise UserError(f"{checkpoint}: cannot be converted for this number of ranks{why}")
     try:
         yield target
     finally:
