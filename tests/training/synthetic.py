@@ -1,9 +1,11 @@
 """Batches of made-up examples: words, pictures, picture answers, of unequal lengths."""
 
+import numpy as np
 import torch
 
-from unified.data.collate import Batch
+from unified.data.collate import Batch, collate_packed
 from unified.model import UnifiedConfig, UnifiedModel
+from unified.tokenization.processor import Encoded
 
 TASKS = ["text", "look", "paint"]
 SHAPE = {
@@ -58,6 +60,20 @@ def batch(examples):
         code_weights = fields["target_code_mask"].float() * 0.5
     keys = [f"row {i}" for i in range(rows)]
     return Batch(fields, (target_ids != 0).float(), code_weights, list(tasks), keys)
+
+
+def packed(examples, rows):
+    """The same examples as `collate_packed` lays them out in that many rows."""
+    none = np.zeros((0, 16, 16, 3), dtype=np.float32), np.zeros((0, 4), dtype=bool)
+    encoded = []
+    for n, (task, ids, pixels, target, codes) in enumerate(examples):
+        seen = none if pixels is None else (pixels.numpy()[None], np.ones((1, 4), dtype=bool))
+        mask = None if codes is None else np.ones(4, dtype=bool)
+        made = None if codes is None else codes.numpy()
+        encoded.append(
+            Encoded(task, f"row {n}", 1.0, ids.numpy(), *seen, target.numpy(), None, mask, target_codes=made)
+        )
+    return collate_packed(encoded, [list(range(n, len(encoded), rows)) for n in range(rows)])
 
 
 def micro_batches(step, rank, world, accumulation, size=12):

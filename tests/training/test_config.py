@@ -72,10 +72,17 @@ def test_an_override_is_blamed_as_such(load):
         ("engine.precision=bf16", "set `zero: 1`"),
         ("optim.lr=-1", "must be more than 0, not -1"),
         ("engine.zero=4", "engine.zero"),
+        ("engine.offload=optimizer", "engine.offload: needs the optimizer state that ZeRO keeps apart"),
     ],
 )
 def test_rules(load, override, message):
     assert message in problems(load, GOOD, override)
+
+
+def test_weights_are_offloaded_by_zero_3_only(load):
+    message = problems(load, GOOD, "engine.zero=2", "engine.offload=all")
+    assert "engine.offload: only ZeRO-3" in message and "`offload: optimizer`" in message
+    assert load(GOOD, "engine.zero=3", "engine.offload=all").engine.offload == "all"
 
 
 def test_adafactor_and_zero_exclude_each_other(load):

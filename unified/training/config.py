@@ -95,6 +95,9 @@ class EngineConfig(Strict):
     """autocast_bf16: float32 weights, matrix products in bfloat16 (fastest on CPUs that have AVX512-BF16).
     bf16, fp16: DeepSpeed's own, with float32 master weights; they need `zero` 1-3."""
     activation_checkpointing: bool = False
+    offload: Literal["optimizer", "all"] | None = None
+    """What lives in the host's memory instead of the GPU's: `optimizer`, its state and its work (`zero` 1-3);
+    `all`, the weights too (`zero: 3`). `unified estimate` says what that saves."""
 
 
 class CheckpointConfig(Strict):
@@ -234,6 +237,16 @@ def _rules(config: RunConfig) -> list[tuple[Key, str]]:
             ("engine", "zero"),
             f"DeepSpeed's stage 0 sums micro-batches in {engine.precision}; "
             "set `zero: 1`, which costs nothing, or `precision: autocast_bf16`",
+        ),
+        (
+            engine.offload is not None and engine.zero == 0,
+            ("engine", "offload"),
+            "needs the optimizer state that ZeRO keeps apart; set `zero: 1`, 2 or 3",
+        ),
+        (
+            engine.offload == "all" and engine.zero in (1, 2),
+            ("engine", "offload"),
+            "only ZeRO-3 can leave the weights in the host's memory; set `zero: 3`, or `offload: optimizer`",
         ),
         (
             data.patches is not None and data.packing is None,

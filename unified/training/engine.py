@@ -19,6 +19,8 @@ from unified.training.optimizers import build_optimizer, set_learning_rate
 
 BUCKET = 50_000_000
 """Most elements of a communication bucket; DeepSpeed allocates buckets whole, however small the model."""
+PERSISTENT = 100_000
+"""ZeRO-3 splits no weight of fewer elements: gathering it would cost more than it saves."""
 
 
 def deepspeed_config(
@@ -26,7 +28,7 @@ def deepspeed_config(
 ) -> dict[str, Any]:
     """DeepSpeed's configuration of a run. `parameters`: number of weights, which bounds the buckets;
     `universal`: the checkpoint to be loaded is in the universal form."""
-    engine, bucket = config.engine, min(BUCKET, max(parameters, 1))
+    engine, bucket = config.engine, bucket_size(parameters)
     out: dict[str, Any] = {
         "train_batch_size": config.data.batch_size,
         "train_micro_batch_size_per_gpu": micro_batch,
@@ -42,10 +44,20 @@ def deepspeed_config(
             "allgather_bucket_size": bucket,
             "overlap_comm": torch.cuda.is_available(),
         }
+    if engine.offload:
+        # torch's fused AdamW on the CPU is as fast as DeepSpeed's own, which has to be compiled first
+        out["zero_force_ds_cpu_optimizer"] = False
+        host = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+        out["zero_optimization"]["offload_optimizer"] = host
+        if engine.offload == "all":
+            out["zero_optimization"]["offload_param"] = host
     if engine.zero == 3:
         out["zero_optimization"] |= {
             "stage3_prefetch_bucket_size": bucket,
-            "stage3_param_persistence_threshold": 100_000,
+            "stage3_param_persistence_threshold": PERSISTENT,
+            # by default a billion weights stay whole once gathered: those of most models, for the whole step
+            "stage3_max_live_parameters": bucket,
+            "stage3_max_reuse_distance": bucket,
             "memory_efficient_linear": False,  # replaces torch's linear by a slower one of its own
         }
     if engine.precision == "autocast_bf16":
@@ -55,6 +67,11 @@ def deepspeed_config(
         out[engine.precision] = {"enabled": True}
         out["data_types"] = {"grad_accum_dtype": "fp32"}
     return out
+
+
+def bucket_size(parameters: int) -> int:
+    """Elements of a communication bucket, an even number, as DeepSpeed demands."""
+    return min(BUCKET, max(parameters + parameters % 2, 2))
 
 
 class TrainEngine:
@@ -178,7 +195,7 @@ class TrainEngine:
         if self.ema is not None and (self.ranks.main or self.config.engine.zero == 3):
             torch.save(
                 {"updates": self.updates, "mean": self.ema},
-                folder / tag / _ema_file(self.ranks.rank, self.config.engine.zero),
+                folder / tag / ema_file(self.ranks.rank, self.config.engine.zero),
             )
 
     def load(self, folder: Path, tag: str) -> None:
@@ -201,7 +218,7 @@ class TrainEngine:
         switched on since: it starts at the weights."""
         if self.ema is None:
             return
-        files = [checkpoint / _ema_file(rank, zero) for rank in range(world if zero == 3 else 1)]
+        files = [checkpoint / ema_file(rank, zero) for rank in range(world if zero == 3 else 1)]
         if not files[0].exists():
             self.ema, self.updates = self._copies(), 0
             return
@@ -220,7 +237,8 @@ class TrainEngine:
         return padded[size * self.ranks.rank : size * (self.ranks.rank + 1)].clone()
 
 
-def _ema_file(rank: int, zero: int) -> str:
+def ema_file(rank: int, zero: int) -> str:
+    """Name of the file with the running mean: under ZeRO-3 each rank writes its share."""
     return f"ema_rank_{rank}.pt" if zero == 3 else "ema.pt"
 
 
