@@ -83,7 +83,7 @@ def test_check_names_every_file(here, capsys):
     [
         (
             "bogus",
-            "unknown command 'bogus'; there are tasks, mixture, checkpoint, cache, tokenizers, eval, prompt, ",
+            "unknown command 'bogus'; there are tasks, mixture, checkpoint, cache, tokenizers, eval, ",
         ),
         (
             "tasks lst",
