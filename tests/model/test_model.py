@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from unified.errors import UserError
-from unified.model import UnifiedConfig, UnifiedModel
+from unified.model import UnifiedConfig, UnifiedModel, flex
 
 EVERYTHING = small.pack(small.EXAMPLES)
 
@@ -92,7 +92,20 @@ def test_what_does_not_fit_is_refused(change, message):
 # ---------------------------------------------------------------- rows do not leak
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.fixture(params=["sdpa", "eager", "flex_attention"])
+def backend(request, monkeypatch):
+    """FlexAttention's kernels have no gradient on a CPU: its formula is evaluated pair by pair instead."""
+
+    def formula(q, k, v, *, score_mod, block_mask, scale):
+        grid = torch.meshgrid(*map(torch.arange, (*q.shape[:3], k.shape[2])), indexing="ij")
+        scores = (q @ k.transpose(-1, -2)) * scale
+        scores = scores if score_mod is None else score_mod(scores, *grid)
+        return scores.masked_fill(~block_mask.mask_mod(*grid), -torch.inf).softmax(-1) @ v
+
+    monkeypatch.setattr(flex, "flex_attention", formula)
+    return request.param
+
+
 def test_packed_equals_alone(backend):
     model = small.model()
     model.set_attn_implementation(backend)
@@ -115,7 +128,16 @@ def test_a_packed_row_may_hold_more_images_than_one_example():
     torch.testing.assert_close(three, one.repeat(3, 1), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@torch.no_grad()
+def test_flex_attention_is_sdpa():
+    model = small.model()
+    expected = small.losses(model, EVERYTHING)
+    model.set_attn_implementation("flex_attention")
+    for ours, theirs in zip(small.losses(model, EVERYTHING), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("rows", [[[0, 1, 2], [3]], [[2, 0], [3, 1]], [[3], [2], [1], [0]]])
 def test_rows_may_be_any(rows, backend):
     model = small.model()

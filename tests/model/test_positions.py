@@ -72,7 +72,7 @@ def packed(texts, owners=None, cells=GRID**2):
             if owners[m] == i:
                 layout += [len(texts) * longest + m * cells + c for c in range(cells)]
     owners = None if owners is None else torch.tensor(owners)
-    return Packing.of(torch.tensor([[*layout, -1]]), (len(texts), longest), cells, owners, False)
+    return Packing.of(torch.tensor([[*layout, -1]]), (len(texts), longest), cells, owners, "rows")
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unified.model.flex import Flex
 from unified.model.per_example import PerExample
 
 MASKED = -1e10
+BACKENDS = ("sdpa", "eager", "flex_attention")
+Bias: TypeAlias = Tensor | PerExample | Flex
+PackedStyle: TypeAlias = Literal["rows", "by_example", "flex"]
 
 
 def attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    bias: Tensor | PerExample | None = None,
+    bias: Bias | None = None,
     mask: Tensor | None = None,
     backend: str = "sdpa",
 ) -> Tensor:
@@ -24,33 +30,39 @@ def attention(
     Args:
         q: (B, H, Lq, D); k, v: (B, H, Lk, D).
         bias: float, broadcastable to (B, H, Lq, Lk); is added to the scores and may need a gradient.
-            Of packed rows also `PerExample`.
+            Of packed rows also `PerExample` or `Flex`, mask included.
         mask: boolean, broadcastable to (B, H, Lq, Lk); False hides a key. A query that sees no key at
             all attends to every key alike, as in the reference: finite, never NaN.
-        backend: `sdpa` (torch's kernels) or `eager` (matrix products).
+        backend: `sdpa` (torch's kernels) or `eager` (matrix products); `flex_attention` is `sdpa` but in
+            packed rows.
 
     Returns:
         (B, H, Lq, D), in the dtype of `v`.
     """
     if isinstance(bias, PerExample):
         return bias.attend(q, k, v, lambda q, k, v, own: attention(q, k, v, own, backend=backend))
+    if isinstance(bias, Flex):
+        return bias.attend(q, k, v)
     if mask is not None:
         bias = additive(bias, mask, q.dtype)
     elif bias is not None and bias.dtype != q.dtype:
         bias = bias.to(q.dtype)
-    if backend == "eager" or (backend == "sdpa" and _sdpa_is_slow(q, bias)):
+    if backend not in BACKENDS:
+        raise ValueError(f"attention backend {backend!r} is not known; there are {', '.join(BACKENDS)}")
+    if backend == "eager" or _sdpa_is_slow(q, bias):
         scores = q @ k.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias
         return scores.softmax(-1) @ v
-    if backend == "sdpa":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
-    raise ValueError(f"attention backend {backend!r} is not known; there are sdpa and eager")
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
 
 
-def by_example(backend: str, device: torch.device) -> bool:
-    """Whether attention takes examples out of packed rows: on a CPU, whose kernels skip no hidden place."""
-    return device.type == "cpu" and backend != "eager"
+def packed_style(backend: str, device: torch.device) -> PackedStyle:
+    """How packed rows are attended to: `flex`; `by_example` on a CPU, whose kernels skip no hidden place;
+    else `rows`, all of them masked."""
+    if backend == "flex_attention":
+        return "flex"
+    return "by_example" if device.type == "cpu" and backend != "eager" else "rows"
 
 
 def _sdpa_is_slow(q: Tensor, bias: Tensor | None) -> bool:

@@ -10,10 +10,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers.cache_utils import EncoderDecoderCache
 
-from unified.model.attention import attention, compute_dtype
+from unified.model.attention import Bias, attention, compute_dtype
 from unified.model.configuration import UnifiedConfig
 from unified.model.linear import project
-from unified.model.per_example import PerExample
 
 
 class RMSNorm(nn.Module):
@@ -79,7 +78,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | PerExample | None,
+        bias: Bias | None,
         memory: Tensor | None = None,
         cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
@@ -87,7 +86,7 @@ class Attention(nn.Module):
         Args:
             x: (B, Lq, d).
             bias: additive, mask included (see `attention.additive`), (1 or B, 1 or heads, 1 or Lq, Lk); of
-                packed rows also `PerExample`.
+                packed rows also what stands for it.
             memory: (Bm, Lk, d) to attend to; None: x itself. Bm may divide B: then each run of B / Bm rows
                 of x shares one row of memory, whose keys and values are computed once.
             cache: keys and values seen before; this layer's are added.

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from transformers.cache_utils import EncoderDecoderCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from unified.model.attention import Bias
 from unified.model.blocks import Attention, GatedMLP, LengthDropout, RMSNorm
 from unified.model.configuration import UnifiedConfig
-from unified.model.per_example import PerExample
 from unified.model.positions import Positions
 
 
@@ -27,9 +27,9 @@ class DecoderLayer(GradientCheckpointingLayer):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | PerExample,
+        bias: Bias,
         memory: Tensor,
-        memory_bias: Tensor | PerExample,
+        memory_bias: Bias,
         cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
         x = x + self.dropout(self.self_attention(self.self_norm(x), bias, cache=cache))
@@ -60,9 +60,9 @@ class Decoder(nn.Module):
         tokens: Tensor,
         segments: Tensor,
         positions: Tensor,
-        bias: Tensor | PerExample,
+        bias: Bias,
         memory: Tensor,
-        memory_bias: Tensor | PerExample,
+        memory_bias: Bias,
         cache: EncoderDecoderCache | None = None,
     ) -> Tensor:
         """
@@ -73,7 +73,7 @@ class Decoder(nn.Module):
             bias: (1 or B, 1 or heads, L, Lk) additive, mask included.
             memory: (B, Lm, d) the encoder's output (fewer rows where rows share one, see `Attention`).
             memory_bias: broadcastable to (B, heads, L, Lm), additive: the mask of the memory. Of packed rows
-                both may be `PerExample`.
+                both may be what stands for it.
             cache: keys and values of the sequence so far; this call's are added.
 
         Returns:

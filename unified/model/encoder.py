@@ -8,12 +8,11 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from unified.model.attention import additive, compute_dtype, same_segment
+from unified.model.attention import Bias, additive, compute_dtype, same_segment
 from unified.model.blocks import Attention, GatedMLP, LengthDropout, RMSNorm
 from unified.model.configuration import UnifiedConfig
 from unified.model.embeddings import PatchEmbedding
 from unified.model.packing import Packing, image_order
-from unified.model.per_example import PerExample
 from unified.model.positions import Positions
 
 TEXT, IMAGE = 0, 1  # rows of a segment embedding
@@ -28,7 +27,7 @@ class EncoderLayer(GradientCheckpointingLayer):
         self.mlp = GatedMLP(config)
         self.dropout = LengthDropout(config.dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | PerExample) -> Tensor:
+    def forward(self, x: Tensor, bias: Bias) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), bias))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 

@@ -14,12 +14,21 @@ from transformers import initialization as init
 from transformers.cache_utils import EncoderDecoderCache
 
 from unified.errors import UserError
-from unified.model.attention import additive, by_example, causal, compute_dtype, same_segment
+from unified.model.attention import (
+    Bias,
+    PackedStyle,
+    additive,
+    causal,
+    compute_dtype,
+    packed_style,
+    same_segment,
+)
 from unified.model.blocks import RMSNorm
 from unified.model.configuration import UnifiedConfig
 from unified.model.decoder import Decoder, shift_right
 from unified.model.embeddings import TokenEmbedding
 from unified.model.encoder import IMAGE, TEXT, Encoder
+from unified.model.flex import Flex, segment_blocks
 from unified.model.generation import UnifiedGeneration
 from unified.model.outputs import EncoderOutput, UnifiedOutput
 from unified.model.packing import Packing
@@ -42,6 +51,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _supports_flex_attn = True
     _no_split_modules = ["EncoderLayer", "DecoderLayer", "Positions"]
     _skip_keys_device_placement = ["cache"]
 
@@ -79,7 +89,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         if encoder_layout is not None:
             cells = 0 if pictures is None else self._cells(pictures)
             texts = len(text), text.shape[1]
-            packing = Packing.of(encoder_layout, texts, cells, image_example, self._by_example)
+            packing = Packing.of(encoder_layout, texts, cells, image_example, self._packed_style)
             hidden = self.encoder(text, pictures, packing.segments, packing, image_example)
             return EncoderOutput(last_hidden_state=hidden, segments=packing.segments)
         segments = (input_ids != self.config.pad_token_id).long()
@@ -202,7 +212,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
 
         if layout is not None:
             shape = examples, length
-            packing = Packing.of(layout, shape, config.target_tokens, code_example, self._by_example)
+            packing = Packing.of(layout, shape, config.target_tokens, code_example, self._packed_style)
             hidden = self._decode_packed(encoded, ids, shifted, packing)
             texts = int(real.sum())
             return hidden[:texts], None if codes is None else hidden[texts:]
@@ -213,6 +223,7 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
             code_mask = rearrange(code_mask, "b k n -> b (k n)")
             segments = torch.cat([segments, code_mask.long()], 1)
         text_at, image_at, bias = self.decoder.positions(length, count)
+        assert isinstance(bias, Tensor)
         kinds = torch.full_like(ids[:1], TEXT)
         kinds[:, length:] = IMAGE
         dtype = compute_dtype(bias)
@@ -242,18 +253,20 @@ class UnifiedModel(UnifiedGeneration, PreTrainedModel, GenerationMixin):
         )  # fmt: skip
         return packing.scatter(rows)
 
-    def _memory_mask(self, queries: Tensor, keys: Tensor) -> Tensor | PerExample:
+    def _memory_mask(self, queries: Tensor, keys: Tensor) -> Bias:
         """What queries (R, Ld) of packed rows see of the encoder's (R, Le); both are segment numbers."""
         dtype = compute_dtype(self.token_embedder.weight)
-        if not self._by_example:
+        if self._packed_style == "flex":
+            return Flex(segment_blocks(queries, keys))
+        if self._packed_style == "rows":
             return additive(None, same_segment(queries, keys), dtype)
         groups = groups_of(queries, keys)
         masks = [additive(None, group.real_keys[:, None, None, :], dtype) for group in groups]
         return PerExample(groups, masks, queries, keys)
 
     @property
-    def _by_example(self) -> bool:
-        return by_example(self.config._attn_implementation, self.token_embedder.weight.device)
+    def _packed_style(self) -> PackedStyle:
+        return packed_style(self.config._attn_implementation, self.token_embedder.weight.device)
 
     def _images(self, images: Tensor | None, codes: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """The two, checked: at most the kind that this model takes is left, None if there are none."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from unified.model.attention import PackedStyle
 from unified.model.per_example import Group, groups_of
 
 
@@ -20,7 +21,7 @@ class Packing:
     slots: where the token stands in its own example: the place in its text, or `text_length` + its cell.
     pictures: the picture's number from 1, 0 for text: relative positions of cells hold within a picture.
     text_length, cells: Lt and C.
-    groups: of examples that attention takes out of the rows; None: it masks the rows.
+    style: how attention treats the rows. groups: of examples that it takes out of them, if it does.
     """
 
     source: Tensor
@@ -29,11 +30,12 @@ class Packing:
     pictures: Tensor
     text_length: int
     cells: int
-    groups: list[Group] | None = None
+    style: PackedStyle = "rows"
+    groups: list[Group] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, layout: Tensor, texts: tuple[int, int], cells: int, owners: Tensor | None, by_example: bool
+        cls, layout: Tensor, texts: tuple[int, int], cells: int, owners: Tensor | None, style: PackedStyle
     ) -> Packing:
         """
         Args:
@@ -41,7 +43,7 @@ class Packing:
             texts: (E, Lt), the shape of the padded texts.
             cells: C of each picture, 0 where there are none.
             owners: (N,) the example of each picture, or None.
-            by_example: whether attention takes examples out of the rows.
+            style: `attention.packed_style`.
         """
         examples, length = texts
         source = layout.clamp(min=0)
@@ -55,8 +57,8 @@ class Packing:
             slots = torch.where(text, source % length, length + beyond % cells)
             pictures = torch.where(text, 0, picture + 1)
         segments = torch.where(layout < 0, 0, owner + 1)
-        groups = groups_of(segments, segments) if by_example else None
-        return cls(source, segments, slots, pictures, length, cells, groups)
+        groups = groups_of(segments, segments) if style == "by_example" else []
+        return cls(source, segments, slots, pictures, length, cells, style, groups)
 
     def of_group(self, group: Group) -> Packing:
         """The examples of a group, one a row."""

@@ -13,7 +13,6 @@ The bias is the same in every layer, so a stack computes it once a forward.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +20,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from unified.model.attention import causal, masked
+from unified.model.attention import Bias, causal, masked
 from unified.model.blocks import RMSNorm
 from unified.model.configuration import UnifiedConfig
+from unified.model.flex import Flex, segment_blocks
 from unified.model.packing import Packing
 from unified.model.per_example import PerExample
 
@@ -128,7 +128,7 @@ class Positions(nn.Module):
 
     def forward(
         self, text_length: int, images: int, grid: int | None = None, packing: Packing | None = None
-    ) -> tuple[Tensor, Tensor, Any]:
+    ) -> tuple[Tensor, Tensor, Bias]:
         """
         Args:
             text_length: Lt, tokens of the text block.
@@ -139,7 +139,7 @@ class Positions(nn.Module):
         Returns:
             text embedding (1, Lt, d), image embedding (1, grid², d), empty without images, and the bias: (1,
             heads, L, L) with L = Lt + images * grid²; of packed rows (R, heads, L, L), mask included, or the
-            `PerExample` of their groups.
+            `PerExample` or `Flex` that stands for it.
 
         Raises:
             ValueError: more text than positions (the reference would read image rows instead).
@@ -158,14 +158,9 @@ class Positions(nn.Module):
         normed = self.norm(embedding)
         q, k = self.query(normed) * self.scale, self.key(normed)
         if packing is None:
-            bias: Any = self._bias(q, k, text_length, images, grid)
-        elif packing.groups is None:
-            bias = self._packed_bias(q, k, packing, grid if images else 0)
+            bias: Bias = self._bias(q, k, text_length, images, grid)
         else:
-            apart = [
-                self._packed_bias(q, k, packing.of_group(g), grid if images else 0) for g in packing.groups
-            ]
-            bias = PerExample(packing.groups, apart, packing.segments, packing.segments)
+            bias = self._packed(q, k, packing, grid if images else 0)
         if not images and self.training:
             text = text + 0.0 * self.image_relative.sum()  # every rank uses every parameter (ZeRO-3)
         return text[None], image[None], bias
@@ -186,6 +181,27 @@ class Positions(nn.Module):
                 here = slice(start, start + cells)
                 bias[..., here, here] += same
         return bias
+
+    def _packed(self, q: Tensor, k: Tensor, packing: Packing, grid: int) -> Bias:
+        """What the layers of a stack of packed rows share, from (U, inner) of [text ; image]."""
+        if packing.style == "rows":
+            return self._packed_bias(q, k, packing, grid)
+        if packing.style == "by_example":
+            biases = [self._packed_bias(q, k, packing.of_group(group), grid) for group in packing.groups]
+            return PerExample(packing.groups, biases, packing.segments, packing.segments)
+        slots, pictures = packing.slots, packing.pictures
+        square = _pair_buckets(packing.text_length, grid, self.bidirectional, slots.device)
+        nothing = torch.zeros(self.heads, 1, device=slots.device)
+        table = torch.cat([self.text_relative, self.image_relative, nothing.to(self.text_relative.dtype)], 1)
+
+        def relative(score: Tensor, row: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+            bucket = square[slots[row, i], slots[row, j]]
+            bucket = torch.where(pictures[row, i] == pictures[row, j], bucket, NOTHING)
+            return score + table[head, bucket].to(score.dtype)
+
+        mask = segment_blocks(packing.segments, packing.segments, causal=not self.bidirectional)
+        query, key = (rearrange(F.embedding(slots, x), "r l (h d) -> r h l d", h=self.heads) for x in (q, k))
+        return Flex(mask, relative, query, key)
 
     def _packed_bias(self, q: Tensor, k: Tensor, packing: Packing, grid: int) -> Tensor:
         """(R, heads, L, L), mask included, from (U, inner) of [text ; image]."""
