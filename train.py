@@ -4,13 +4,14 @@
     deepspeed --num_accelerators 2 train.py configs/demo.yaml          # two, on GPUs or CPU cores
     torchrun --nproc-per-node 2 train.py configs/demo.yaml optim.lr=1e-4 run=runs/other
 
-The same command continues an interrupted run. Exit codes: 0 done; 2 bad input or a run that cannot go on; 143
-(SIGTERM) or 130 (Ctrl-C) stopped on request, after saving.
+The same command continues an interrupted run. Exit codes: 0 done; 1 a rank died; 2 bad input or a run that
+cannot go on; 143 (SIGTERM) or 130 (Ctrl-C) stopped on request, after saving.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import resource
 import signal
@@ -20,8 +21,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from unified.errors import UserError, file_error
-from unified.training.launch import is_main, prepare_environment
+from unified.errors import NO_ROOM, UserError, file_error
+from unified.training.launch import await_verdict, is_main, prepare_environment, stop
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -114,8 +115,11 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     checkpoint = None if args.dry_run else checkpoints.find_checkpoint(args.resume, config.folder)
     resumed = checkpoints.check_fits(checkpoint, meta(0, 0.0)) if checkpoint else None
     step, seconds = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
+    skipped = Path(os.devnull) if args.dry_run else config.folder / "skipped.jsonl"
     if not args.dry_run:
         setup.make_folder(config)
+        if ranks.main and checkpoint is None:
+            skipped.unlink(missing_ok=True)
     loader = StepLoader(
         dataset,
         batch_size=config.data.batch_size,
@@ -169,14 +173,14 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
         open_trackers(config.track, config.folder, config.model_dump(mode="json"), step) if writes else []
     )
     line = ProgressLine(list(rows)) if ranks.main else None
-    skips = SkipLog(Path(os.devnull) if args.dry_run else config.folder / "skipped.jsonl", rows)
+    skips = SkipLog(skipped, rows)
     meter = Meter(list(rows), config.data.batch_size)
     saved_step, saved_at = step, seconds
 
     def report() -> None:
         values = meter.read(seconds)
         for tracker in trackers:
-            tracker.log(step, values)
+            tracker.log(step, {name: value for name, value in values.items() if math.isfinite(value)})
         if line is not None:
             line.show(step, 1.0 if args.dry_run else progress(config.optim, step, seconds), values)
 
@@ -244,8 +248,9 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
         say(f"stopped by {name} at step {step:,} and saved; the same command continues")
         return 128 + agreed.signal
     publish(evaluate=config.eval.at_end)
+    for name, count in skips.counts().items():
+        say(f"{name}: {count:,} of {rows[name]:,} rows could not be used; they stand in {skips.path}")
     say(f"done: {step:,} steps in {seconds / 60:.1f} minutes; the model is in {config.folder / 'model'}")
-    launch.stop()
     return 0
 
 
@@ -267,18 +272,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     command = ["train.py", *(word for word in given if not word.startswith("--local_rank"))]
     try:
-        return train(args, command)
-    except UserError as error:  # the same on every rank, so one of them says it
+        code = train(args, command)
+        stop()
+        return code
+    except (UserError, OSError) as error:  # an OSError: a full disk, a file that went away
+        known = isinstance(error, UserError) or error.filename is not None or error.errno in NO_ROOM
+        if not known:
+            raise
         if args.debug:
             traceback.print_exc()
-        elif is_main():
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        message = str(error) if isinstance(error, UserError) else file_error(error)
+        told = stop(message)  # rank 0 says what another has met
+        if is_main() or not (told or isinstance(error, UserError)):
+            print(f"error: {message}", file=sys.stderr, flush=True)
         return 2
-    except OSError as error:  # a full disk, a file that went away: on this rank, perhaps on this one alone
-        if args.debug or error.filename is None:
-            raise
-        print(f"error: {file_error(error)}", file=sys.stderr, flush=True)
-        return 2
+    except RuntimeError:
+        await_verdict()  # a collective fails where a rank has died, and then this process ends here
+        raise
     except KeyboardInterrupt:  # before training began, or a second time
         print("stopped", file=sys.stderr, flush=True)
         return 128 + signal.SIGINT

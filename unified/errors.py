@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of an OSError: a full disk, a used-up quota, a limit on the size of files."""
+
 
 class UserError(Exception):
     """Bad input: the command line prints the message and exits with code 2, without a stack trace.
@@ -14,8 +19,6 @@ class UserError(Exception):
 
 def file_error(error: OSError) -> str:
     """What the system would not do with a file or folder, for a person: the path, why, and the mend."""
-    import errno
-
     why = {
         errno.ENOENT: "there is no such file or folder",
         errno.EEXIST: "a file of that name is in the way of a folder; choose another place or move it",
@@ -26,6 +29,7 @@ def file_error(error: OSError) -> str:
         errno.EROFS: "cannot be written: that disk is read-only; choose another place",
         errno.ENOSPC: "the disk is full; make room and run the same command again",
         errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
+        errno.EFBIG: "a file would be larger than is allowed here (see ulimit -f)",
         errno.ENAMETOOLONG: "the name is too long",
     }.get(error.errno or 0, error.strerror or str(error))
     path = error.filename2 or error.filename

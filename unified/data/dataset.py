@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,7 +13,7 @@ import numpy as np
 
 from unified.data.order import MixtureOrder
 from unified.data.streaming import StreamedRows
-from unified.errors import UserError
+from unified.errors import UserError, file_error
 from unified.sources.base import RowSource, RowStream
 from unified.sources.fields import read_fields
 from unified.sources.open import open_source
@@ -105,11 +106,13 @@ class MixtureDataset:
                 codes = cached(row, key) if cached is not None else None
                 encoded = self.processor.encode(example, data.task, codes)
                 return encoded if self.patches is None else _some(encoded, self.patches, rng), skipped
+            except OSError as error:
+                raise UserError(f"{data.task.path}: {key} cannot be read: {file_error(error)}") from error
             except BadRow as bad:
                 skipped.append(SkippedRow(data.task.name, row, key, str(bad)))
         raise UserError(
             f"{data.task.path}: {MAX_BAD_IN_A_ROW} rows in a row could not be used; the last was "
-            f"{skipped[-1].key}: {skipped[-1].reason}"
+            f"{skipped[-1].key}: {skipped[-1].reason}. Is its data still where it was?"
         )
 
 
@@ -123,7 +126,8 @@ def _some(encoded: Encoded, patches: int, rng: np.random.Generator) -> Encoded:
 
 @dataclass
 class SkipLog:
-    """Counts skipped rows by task and writes each one once to `path` (skipped.jsonl).
+    """The rows that a run could not use, each once in the file `path` (skipped.jsonl), and their count by
+    task. The file is the memory: what other ranks and earlier starts of the run wrote down counts too.
 
     `record` raises UserError when more than 1 % of a task's rows have been skipped.
     """
@@ -131,18 +135,39 @@ class SkipLog:
     path: Path
     rows: dict[str, int]
     seen: dict[str, set[int]] = field(default_factory=dict)
+    _read: int = 0
+    """Bytes of the file that are counted in `seen`."""
 
     def record(self, skipped: Sequence[SkippedRow]) -> None:
-        for row in skipped:
-            seen = self.seen.setdefault(row.task, set())
-            if row.row in seen:
-                continue
-            seen.add(row.row)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-            if len(seen) > MAX_BAD_SHARE * self.rows[row.task]:
+        if not skipped:
+            return
+        self.counts()
+        new = {(r.task, r.row): r for r in skipped if r.row not in self.seen.get(r.task, ())}
+        if not new:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:  # one write, so that lines of ranks do not mix
+            file.write("".join(json.dumps(asdict(row)) + "\n" for row in new.values()).encode())
+        for task, row in new:
+            self.seen.setdefault(task, set()).add(row)
+        counts = self.counts()
+        for last in new.values():
+            if counts[last.task] > MAX_BAD_SHARE * self.rows[last.task]:
                 raise UserError(
-                    f"{row.task}: {len(seen)} of {self.rows[row.task]} rows could not be used, more than "
-                    f"{MAX_BAD_SHARE:.0%}; the last was {row.key}: {row.reason}. All stand in {self.path}"
+                    f"{last.task}: {counts[last.task]} of {self.rows[last.task]} rows could not be used, "
+                    f"more than {MAX_BAD_SHARE:.0%}; the last was {last.key}: {last.reason}. All stand in "
+                    f"{self.path}: mend them and delete that file, and the same command continues"
                 )
+
+    def counts(self) -> dict[str, int]:
+        """Rows skipped so far by task, by all ranks."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                whole, _, _ = file.read().rpartition(b"\n")
+            self._read += len(whole) + bool(whole)
+            for line in whole.splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # cut short by a crash
+                    row = json.loads(line)
+                    self.seen.setdefault(row["task"], set()).add(row["row"])
+        return {task: len(rows) for task, rows in self.seen.items()}

@@ -14,7 +14,9 @@ No rank needs another's data.
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ from unified.data.packing import lengths, pack
 from unified.errors import UserError
 from unified.tokenization.processor import Encoded
 from unified.values.types import DENSE_TYPES
+
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent ends."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class StepLoader:
             sampler=range(first, last),
             num_workers=self.workers,
             prefetch_factor=max(2, self.accumulation) if self.workers else None,
-            worker_init_fn=_leave_stopping_to_the_trainer,
+            worker_init_fn=_follow_the_trainer,
         )
         items = iter(loader)
         try:
@@ -146,8 +151,11 @@ class StepLoader:
             del items  # ends the workers, which no signal does: a process that exits would wait for them
 
 
-def _leave_stopping_to_the_trainer(worker: int) -> None:
+def _follow_the_trainer(worker: int) -> None:
     """Launchers and terminals signal the whole process tree. A worker that died of it would take the trainer
-    down (torch raises wherever it stands) before it has saved."""
+    down (torch raises wherever it stands) before it has saved. A worker whose trainer is killed ends at once:
+    it holds copies of the trainer's connections, by which other ranks know that it is alive."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

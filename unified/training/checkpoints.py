@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from unified.errors import UserError
 from unified.training.config import RunConfig
+from unified.training.disk import room_for
 from unified.training.engine import TrainEngine, ema_file
 from unified.training.launch import Ranks
 
@@ -144,19 +145,22 @@ def find_checkpoint(resume: str, run: Path) -> Path | None:
 
 
 def save_checkpoint(engine: TrainEngine, ranks: Ranks, run: Path, meta: Meta, keep: int) -> Path:
-    """Writes a checkpoint and drops all but the `keep` newest. All ranks call it."""
+    """Writes a checkpoint and drops all but the `keep` newest. All ranks call it. Raises UserError, perhaps
+    on one rank alone, where there is no room for it."""
     folder = run / FOLDER
     target = folder / tag_of(meta.step)
-    if ranks.main:
-        _remove(target)  # of an interrupted save, or of a longer run that was resumed before its end
-        folder.mkdir(parents=True, exist_ok=True)
-    ranks.barrier()
-    engine.save(folder, target.name)
-    ranks.barrier()  # now every rank has written
-    if ranks.main:
-        (target / META).write_text(json.dumps(asdict(meta), indent=1) + "\n")
-        _write_marker(target / COMPLETE)
-        _prune(run, keep)
+    with room_for(f"the checkpoint of step {meta.step:,}", run):
+        if ranks.main:
+            _remove(target)  # of a longer run that was resumed before its end
+            _prune(run, keep)  # what interrupted saves have left, whose room may be needed
+            folder.mkdir(parents=True, exist_ok=True)
+        ranks.barrier()
+        engine.save(folder, target.name)
+        ranks.barrier()  # now every rank has written
+        if ranks.main:
+            (target / META).write_text(json.dumps(asdict(meta), indent=1) + "\n")
+            _write_marker(target / COMPLETE)
+            _prune(run, keep)
     ranks.barrier()
     return target
 

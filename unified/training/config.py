@@ -135,6 +135,9 @@ class RunConfig(Strict):
     engine: EngineConfig = EngineConfig()
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of a running mean of the weights, which is then what is exported."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What follows on a step whose loss or gradient is not a number: `stop` ends the run; `skip` leaves that
+    step out, though not 20 in a row. Either way its rows are written to <run>/not_a_number/."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
     track: list[str] = ["jsonl", "tensorboard"]

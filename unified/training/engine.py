@@ -106,6 +106,8 @@ class TrainEngine:
             self.deepspeed, *_ = deepspeed.initialize(
                 model=model, optimizer=build_optimizer(model, config.optim), config=settings
             )
+        self._apply, self._norm = True, math.nan
+        self._guard_update()
         if ranks.world == 1 and self.plain:
             self.deepspeed.enable_backward_allreduce = False  # would copy all gradients there and back
         self.ema = self._copies() if config.ema else None
@@ -125,23 +127,34 @@ class TrainEngine:
         if not last:
             self.deepspeed.step()  # only counts
 
-    def step(self, lr: float) -> float:
+    def step(self, lr: float, apply: bool = True) -> float:
         """Updates the weights after the last micro-batch; returns the gradient's norm before clipping, nan
-        where fp16 skipped the update."""
+        where nothing was updated: because it is no number, or too large for fp16, or by `apply=False`."""
         assert self._last_micro_batch(), "step() before all micro-batches went through backward()"
         set_learning_rate(self.deepspeed.optimizer, lr)
-        norm: Any = None
+        self._apply = apply
         if self.plain:
-            norm = nn.utils.clip_grad_norm_(
-                self.module.parameters(), self.config.optim.clip or math.inf, foreach=True
-            )
+            clip = self.config.optim.clip or math.inf
+            self._norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), clip, foreach=True))
         self.deepspeed.step()
-        if norm is None:
-            norm = self.deepspeed.get_global_grad_norm()
-        applied = self.deepspeed.was_step_applied()
+        norm = self._norm if self.plain else self.deepspeed.get_global_grad_norm()
+        applied = apply and self.deepspeed.was_step_applied() and norm is not None and math.isfinite(norm)
         if applied and self.ema is not None:
             self._update_ema()
-        return float(norm) if applied and norm is not None else math.nan
+        return float(norm) if applied else math.nan
+
+    def _guard_update(self) -> None:
+        """Lets DeepSpeed update nothing from a gradient that is not a number, or in a step not to be applied.
+        All ranks know the same norm, so they do the same."""
+        outer = self.deepspeed.optimizer
+        inner = getattr(outer, "optimizer", outer)
+        update = inner.step
+
+        def step(*args: Any, **kwargs: Any) -> Any:
+            norm = self._norm if self.plain else outer._global_grad_norm
+            return update(*args, **kwargs) if self._apply and math.isfinite(norm) else None
+
+        inner.step = step
 
     def _last_micro_batch(self) -> bool:
         return bool(self.deepspeed.is_gradient_accumulation_boundary())

@@ -23,6 +23,7 @@ from unified.model.modeling import UnifiedModel
 from unified.specs.load import LoadedTask, to_yaml
 from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.training.config import RunConfig
+from unified.training.disk import room_for
 from unified.training.setup import TOKENIZER
 
 MODEL = "model"
@@ -38,11 +39,33 @@ def export(
     step: int,
     command: Sequence[str],
 ) -> Path:
-    """Writes the model folder of a run at `step`. The one before is replaced when the new one is whole."""
+    """Writes the model folder of a run at `step`. The one before is replaced when the new one is whole.
+    Raises UserError where there is no room for it."""
     folder = config.folder / MODEL
     work = folder.with_name(f".{MODEL}.new")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
+    with room_for("the model", config.folder):
+        _write(work, weights, model, tokenizers, tasks, config, step, command)
+    old = folder.with_name(f".{MODEL}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    work.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _write(
+    work: Path,
+    weights: dict[str, Tensor],
+    model: UnifiedModel,
+    tokenizers: TokenizerSet,
+    tasks: Sequence[LoadedTask],
+    config: RunConfig,
+    step: int,
+    command: Sequence[str],
+) -> None:
     size = sum(weight.numel() for weight in weights.values())
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(work, state_dict=weights)
@@ -54,13 +77,6 @@ def export(
     (work / HISTORY).write_text(json.dumps(history, indent=1) + "\n")
     card = model_card(model.config, size, tokenizers, tasks, config, history)
     (work / "README.md").write_text(card)
-    old = folder.with_name(f".{MODEL}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    work.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-    return folder
 
 
 def history_of(config: RunConfig, step: int, command: Sequence[str]) -> list[dict[str, Any]]:

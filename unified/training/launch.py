@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unified.errors import UserError
+from unified.training.peers import Peers
 
 if TYPE_CHECKING:
     import torch
 
 PATIENCE = timedelta(hours=12)
 """How long a rank waits for another before it gives up: evaluation runs on rank 0 alone. A rank that dies
-is noticed at once, by its closed connections."""
+is noticed at once, by its closed connection (`peers`)."""
+
+_peers: Peers | None = None
 
 
 def prepare_environment() -> None:
@@ -155,6 +158,16 @@ class Ranks:
             dist.all_reduce(values, group=self.group)
         return values
 
+    def gather(self, value: Any) -> list[Any] | None:
+        """The values of all ranks in order, on rank 0; None on the others."""
+        import torch.distributed as dist
+
+        if self.world == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.world if self.main else None
+        dist.gather_object(value, found, dst=0, group=self.group)
+        return found
+
     def barrier(self) -> None:
         import torch.distributed as dist
 
@@ -214,12 +227,27 @@ def start() -> Ranks:
         ) from error
     device = torch.device("cpu") if on_cpu else torch.device(accelerator.device_name(), local_rank)
     group = dist.group.WORLD if on_cpu else dist.new_group(backend="gloo", timeout=PATIENCE)
-    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device, group)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device, group)
+    if ranks.world > 1:
+        global _peers
+        _peers = Peers(ranks.rank, ranks.world, group, os.environ["MASTER_ADDR"])
+    return ranks
 
 
-def stop() -> None:
-    """Leaves the other processes in good order."""
+def stop(error: str | None = None) -> bool:
+    """Leaves the other processes in good order: without this call they take this rank for dead. error: what
+    it has met, perhaps alone; rank 0 says so and all end. Returns whether there is anybody to hear it."""
     import torch.distributed as dist
 
-    if dist.is_initialized():
+    if _peers is not None:
+        _peers.leave(error)
+    if error is None and dist.is_initialized():
         dist.destroy_process_group()
+    return _peers is not None
+
+
+def await_verdict() -> None:
+    """To be called when something failed that may be the work of a rank that died: ends this process, with a
+    message, if one did."""
+    if _peers is not None:
+        _peers.await_verdict()

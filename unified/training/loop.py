@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from unified.data.loader import StepLoader
 from unified.data.order import hash64
 from unified.errors import UserError
 from unified.objectives.base import SUMS, Objective, empty_sums
+from unified.training.checkpoints import tag_of
 from unified.training.config import RunConfig
 from unified.training.engine import TrainEngine
 from unified.training.launch import Ranks
@@ -26,6 +29,8 @@ from unified.training.signals import StopRequest
 
 TIMES = ("seconds", "tokens_per_second", "examples_per_second", "data_wait")
 """Values of a report that depend on the clock; all others are the same for the same run."""
+MOST_LEFT_OUT = 20
+"""Steps in a row whose loss is not a number: then the weights are to blame, not the rows."""
 
 
 class Feed:
@@ -53,10 +58,15 @@ class Feed:
             self.skips.record(skipped)
         except UserError as error:
             return None, error
-        except RuntimeError:
-            if not self.stop.number:
+        except RuntimeError as error:
+            if self.stop.number:
+                return None, None
+            if "DataLoader worker" not in str(error):
                 raise
-            return None, None
+            return None, UserError(
+                f"a data worker died ({str(error).splitlines()[0]}): there was no memory for it, or a file "
+                "that it read was cut short. The same command continues from the newest checkpoint"
+            )
         return batches, None
 
 
@@ -108,6 +118,7 @@ class Trainer:
         self.config, self.ranks = config, ranks
         self.image_tokenizer, self.reads_codes = image_tokenizer, reads_codes
         self.state: Any = None
+        self.left_out = 0
 
     def agree(self, batches: Sequence[Batch] | None, seconds: float, signal: int, failed: bool) -> Agreement:
         """Tells the other ranks and hears from them: one small all-reduce."""
@@ -124,20 +135,20 @@ class Trainer:
         """Forward and backward of this rank's micro-batches, and the update.
 
         The loss is the weighted mean over the target tokens of the whole step, so the update does not depend
-        on how the step is split. Raises UserError where the loss or the gradient is not a number.
+        on how the step is split. Where the loss or the gradient is not a number nothing is updated, on no
+        rank, and UserError is raised unless the config says `on_nan: skip`.
         """
         # dropout depends on the step and the rank alone: nothing to save, nothing to resume
         torch.manual_seed(hash64(self.config.seed, step, self.ranks.rank) >> 1)
         scale = self.ranks.world / agreed.weight if agreed.weight else 0.0
         lr = learning_rate(self.config.optim, step, agreed.seconds)
-        sums = empty_sums(len(self.tasks), self.ranks.device)
+        parts = []
         for batch in batches:
             batch = self._with_codes(batch.to(self.ranks.device))
             outputs = self.engine.forward(batch.inputs)
             loss, metrics, self.state = self.objective(outputs, batch, self.state)
             self.engine.backward(loss * scale)
-            sums += metrics
-        grad_norm = self.engine.step(lr)
+            parts.append(metrics)
 
         counts = [
             float(sum(b.n_tokens for b in batches)),
@@ -145,13 +156,21 @@ class Trainer:
             float(sum(b.overflow for b in batches)),
             wait / self.ranks.world,
         ]
+        sums = sum(parts, empty_sums(len(self.tasks), self.ranks.device))
         mine = torch.cat([sums.double().flatten().cpu(), torch.tensor(counts, dtype=torch.float64)])
         all_ = self.ranks.sum(mine)
         tokens, places, overflow, wait = all_[-len(counts) :].tolist()
         totals = all_[: -len(counts)].view(len(SUMS), -1)
-        report = StepReport(totals, tokens, places, overflow, wait, lr, grad_norm)
-        self._refuse_nan(step, report, batches)
-        return report
+        # before the update, so that no rank makes one from a loss that is a number only there
+        grad_norm = self.engine.step(lr, apply=bool(totals.isfinite().all()))
+        # fp16 leaves out an update whose gradient overflows and lowers its scale: that is no divergence
+        fine = math.isfinite(grad_norm) or self.config.engine.precision == "fp16"
+        if fine and totals.isfinite().all():
+            self.left_out = 0
+        else:
+            self._leave_out(step, totals, batches, parts)
+            totals = torch.zeros_like(totals)
+        return StepReport(totals, tokens, places, overflow, wait, lr, grad_norm)
 
     def _with_codes(self, batch: Batch) -> Batch:
         """Codes for picture answers and, where the model reads codes, for the input pictures."""
@@ -165,25 +184,42 @@ class Trainer:
         codes = self.image_tokenizer.encode(images.flatten(0, 1))
         return replace(batch, inputs={**inputs, "image_codes": codes.unflatten(0, images.shape[:2])})
 
-    def _refuse_nan(self, step: int, report: StepReport, batches: Sequence[Batch]) -> None:
-        losses, _, _, tokens = report.sums
-        bad = [name for name, loss in zip(self.tasks, losses, strict=True) if not math.isfinite(loss)]
-        # fp16 skips an update whose gradient overflows and lowers its scale: that is no divergence
-        exploded = not math.isfinite(report.grad_norm) and self.config.engine.precision != "fp16"
-        if not bad and not exploded:
-            return
-        present = [name for name, n in zip(self.tasks, tokens, strict=True) if n]
-        what = f"the loss of {', '.join(bad)} is not a number" if bad else "the gradient is not a number"
-        rows = [
-            key
-            for b in batches
-            for task, key in zip(b.tasks, b.keys, strict=True)
-            if task in (bad or present)
+    def _leave_out(
+        self, step: int, totals: Tensor, batches: Sequence[Batch], parts: Sequence[Tensor]
+    ) -> None:
+        """Writes down what was in a step whose loss or gradient is not a number, and ends the run or lets it
+        go on without that step. All ranks call it. Raises UserError on all of them.
+
+        parts: the sums (len(SUMS), T) of each of this rank's micro-batches.
+        """
+        self.left_out += 1
+        bad = [name for name, sums in zip(self.tasks, totals.T, strict=True) if not sums.isfinite().all()]
+        present = [name for name, n in zip(self.tasks, totals[3], strict=True) if n]
+        file = self.config.folder / "not_a_number" / f"{tag_of(step + 1)}.json"
+        mine = [
+            {
+                "rank": self.ranks.rank,
+                "is_a_number": bool(part.isfinite().all()),
+                "rows": [{"task": t, "key": k} for t, k in zip(batch.tasks, batch.keys, strict=True)],
+            }
+            for batch, part in zip(batches, parts, strict=True)
         ]
+        gathered = self.ranks.gather(mine)
+        if gathered is not None and self.config.folder.is_dir():  # not in a dry run
+            file.parent.mkdir(exist_ok=True)
+            record = {"step": step + 1, "tasks": bad, "micro_batches": sum(gathered, [])}
+            file.write_text(json.dumps(record, indent=1) + "\n")
+        what = f"the loss of {', '.join(bad)} is not a number" if bad else "the gradient is not a number"
+        where = f"step {step + 1:,}: {what}. Tasks in the step: {', '.join(present)}; its rows are in {file}."
+        if self.config.on_nan == "skip" and self.left_out < MOST_LEFT_OUT:
+            if self.ranks.main:
+                print(f"{where} It is left out", file=sys.stderr, flush=True)
+            return
+        again = f" So it was in {self.left_out} steps in a row." if self.left_out > 1 else ""
+        hint = "" if self.config.on_nan == "skip" else ", or leave such steps out with on_nan=skip"
         raise UserError(
-            f"step {step + 1}: {what}. Tasks in the step: {', '.join(present)}; rows, e.g. "
-            f"{', '.join(rows[:5])}. Nothing of this step was saved. Lower optim.lr or raise "
-            "optim.warmup_steps, or look at these rows"
+            f"{where}{again} Nothing of this step was saved. Lower optim.lr or raise optim.warmup_steps, "
+            f"look at these rows{hint}"
         )
 
 
