@@ -17,6 +17,7 @@ ORDER = [
     "serving",
     "training",
     "conversion",
+    "preview",
     "evaluation",
     "objectives",
     "data",

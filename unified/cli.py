@@ -16,7 +16,15 @@ from typing import NoReturn, TypeAlias
 
 from unified.cli_cache import DEFAULT_OUT, cache
 from unified.cli_checkpoint import checkpoint_convert, checkpoint_export, checkpoint_info
-from unified.cli_tasks import tasks_check, tasks_docs, tasks_list, tasks_new, tasks_schema, tasks_show
+from unified.cli_tasks import (
+    tasks_check,
+    tasks_docs,
+    tasks_list,
+    tasks_new,
+    tasks_preview,
+    tasks_schema,
+    tasks_show,
+)
 from unified.errors import UserError, did_you_mean, file_error
 
 UNIFIED_IO = "unified-io"
@@ -317,6 +325,19 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("paths", nargs="*", help="YAML files, folders or task names (default: all shipped)")
     p.add_argument("--data", action="store_true", help="also read some rows of the data that is here")
     p.add_argument("--tokenizers", default="toy", help="set that answers are taken through (default: toy)")
+    p = _command(
+        tasks, "preview", tasks_preview, "see rows as a model gets them, and what tokenizing costs them"
+    )
+    p.add_argument("name", help="task name or path of a YAML file")
+    p.add_argument("-n", type=_count, default=16, help="rows, spread over the split (default: %(default)s)")
+    p.add_argument(
+        "--split", default="train", help="(default: train, read as training does, random choices and all)"
+    )
+    p.add_argument("--html", metavar="FILE", help="write a page with pictures and ids instead of a table")
+    p.add_argument("--tokenizers", metavar="SET", help="name or folder of the tokenizer set (default: toy)")
+    p.add_argument(
+        "--model", metavar="RUN", help="run or model folder whose set, sizes and lengths are taken"
+    )
     p = _command(tasks, "new", tasks_new, "start a task from a shipped one")
     p.add_argument("name", help="of the new task: a-z, 0-9 and _ / . -")
     p.add_argument("--like", required=True, help="shipped task, or a part of its name: vqa, depth, ...")

@@ -74,6 +74,29 @@ def tasks_check(args: argparse.Namespace) -> int:
     return 2 if report.problems else 0
 
 
+def tasks_preview(args: argparse.Namespace) -> int:
+    """0, or 1 where a round trip through the tokenizers costs more than it may."""
+    from unified.preview.page import check_page, write_preview
+    from unified.preview.processor import preview_processor
+    from unified.preview.rows import preview
+    from unified.preview.terminal import table
+    from unified.specs.load import load_task
+
+    task = load_task(args.name)
+    page = check_page(args.html) if args.html else None
+    found = preview(task, args.split, preview_processor(args.tokenizers, args.model), args.n)
+    if page is None:
+        print(table(found))
+    else:
+        write_preview(found, page)
+        print(f"wrote {page}")
+    failed = [check for check in found.worst if not check.passed]
+    for check in failed:
+        told = f": {check.note}" if check.note else ""
+        print(f"past its tolerance: {check}{told}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def tasks_new(args: argparse.Namespace) -> int:
     from unified.specs.check import new_task
 
