@@ -81,6 +81,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     tokenizers = setup.load_tokenizers(config)
     model = setup.build_model(config, tokenizers)
     check_images(model.config, [data.task for data in tasks])
+    setup.choose_kernels(model, config.engine)
     parameters = model.num_parameters()
     image_tokenizer = setup.image_tokenizer(mixture, model.config, tokenizers)
     if config.init is None:

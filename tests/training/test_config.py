@@ -72,6 +72,8 @@ def test_an_override_is_blamed_as_such(load):
         ("engine.precision=bf16", "set `zero: 1`"),
         ("optim.lr=-1", "must be more than 0, not -1"),
         ("engine.zero=4", "engine.zero"),
+        ("engine.attention=flex", "flex is for packed rows"),
+        ("data.patches=4", "unseen patches are padding unless rows are packed"),
         ("engine.offload=optimizer", "engine.offload: needs the optimizer state that ZeRO keeps apart"),
     ],
 )

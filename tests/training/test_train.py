@@ -257,6 +257,15 @@ def test_unseen_patches_cost_nothing(folder, whole):
     assert "data.patches" in err and "data.packing" in err
 
 
+@pytest.mark.slow
+def test_compiled_layers_give_the_same_losses(folder):
+    same = ("data.packing={encoder: 320, decoder: 80}", "optim.steps=3", "model.overrides.dropout=0")
+    train(folder, 1, "run=runs/eager", *same)
+    train(folder, 1, "run=runs/compiled", "engine.compile=true", *same)
+    for ours, theirs in zip(curve(folder / "runs/compiled"), curve(folder / "runs/eager"), strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-4)
+
+
 # ------------------------------------------------------------------------------------ other ranks
 
 

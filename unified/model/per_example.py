@@ -111,6 +111,7 @@ class PerExample:
         self.queries = _places([g.queries for g in groups], [g.real_queries for g in groups], queries)
         self.keys = _places([g.keys for g in groups], [g.real_keys for g in groups], keys)
 
+    @torch.compiler.disable  # each batch has other groups: traced, it would be compiled anew for each
     def attend(self, q: Tensor, k: Tensor, v: Tensor, dense: Dense) -> Tensor:
         """(R, H, Lq, D), (R, H, Lk, D) twice -> (R, H, Lq, D); padding of the rows gets anything finite."""
         rows, heads = q.shape[:2]

@@ -338,6 +338,8 @@ def _prune(run: Path, keep: int) -> None:
     for path in (run / FOLDER).glob("step_*"):
         if path not in kept and re.fullmatch(r"step_\d+", path.name):
             _remove(path)
+    for path in (run / FOLDER).glob(".universal_*"):  # of a conversion that was killed
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

@@ -95,6 +95,10 @@ class EngineConfig(Strict):
     """autocast_bf16: float32 weights, matrix products in bfloat16 (fastest on CPUs that have AVX512-BF16).
     bf16, fp16: DeepSpeed's own, with float32 master weights; they need `zero` 1-3."""
     activation_checkpointing: bool = False
+    attention: Literal["sdpa", "flex"] = "sdpa"
+    """Kernels of packed rows. flex computes no block in which nothing is seen; it needs a GPU."""
+    compile: bool = False
+    """torch.compile of every layer: faster steps after about a minute, needs a C++ compiler on a CPU."""
     offload: Literal["optimizer", "all"] | None = None
     """What lives in the host's memory instead of the GPU's: `optimizer`, its state and its work (`zero` 1-3);
     `all`, the weights too (`zero: 3`). `unified estimate` says what that saves."""
@@ -240,6 +244,16 @@ def _rules(config: RunConfig) -> list[tuple[Key, str]]:
             ("engine", "zero"),
             f"DeepSpeed's stage 0 sums micro-batches in {engine.precision}; "
             "set `zero: 1`, which costs nothing, or `precision: autocast_bf16`",
+        ),
+        (
+            engine.attention == "flex" and data.packing is None,
+            ("engine", "attention"),
+            "flex is for packed rows; give `data.packing`",
+        ),
+        (
+            engine.compile and engine.zero == 3,
+            ("engine", "compile"),
+            "ZeRO-3 gathers weights between the operations that a compiled layer fuses; set `zero: 2`",
         ),
         (
             engine.offload is not None and engine.zero == 0,

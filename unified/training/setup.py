@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from unified.sources.open import open_source
 from unified.specs.load import LoadedMixture, LoadedTask, MixtureTask, list_tasks, load_mixture, load_task
 from unified.specs.schema import MixtureEntry, MixtureSpec
 from unified.tokenization.tokenizer_set import TokenizerSet, require_same
-from unified.training.config import RunConfig
+from unified.training.config import EngineConfig, RunConfig
 from unified.values.types import DENSE_TYPES
 
 TOKENIZER = "tokenizer"
@@ -148,6 +150,21 @@ def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
             f"{error}. Perhaps they do not fit model.overrides {config.model.overrides}; keep to changes "
             "like dropout, or train from random weights (init=null model.size=...)"
         ) from error
+
+
+def choose_kernels(model: UnifiedModel, engine: EngineConfig) -> None:
+    """Attention and compilation as the config says. Raises UserError for what this machine cannot do."""
+    if engine.attention == "flex":
+        if not torch.cuda.is_available():
+            raise UserError("engine.attention: flex needs a GPU, and there is none; set sdpa")
+        model.set_attn_implementation("flex_attention")
+    if engine.compile:
+        if not torch.cuda.is_available() and shutil.which(os.environ.get("CXX", "g++")) is None:
+            raise UserError(
+                "engine.compile: needs a C++ compiler (g++), and there is none; install it or set false"
+            )
+        for layer in (*model.encoder.layers, *model.decoder.layers):
+            layer.compile(dynamic=True)  # rows and their lengths differ from batch to batch
 
 
 def _known_fields(overrides: dict[str, Any]) -> dict[str, Any]:
