@@ -35,8 +35,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="auto|none|PATH",
         help="continue from the run's newest checkpoint (default), from none, or from PATH",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--dry-run", action="store_true", help="build everything, run one step, write nothing"
+    )
+    instead.add_argument(
+        "--inspect",
+        type=int,
+        metavar="N",
+        help="write RUN/inspect.html, the next N micro-batches as training would see them, and train nothing",
     )
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # some launchers pass it
@@ -119,7 +126,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     skipped = Path(os.devnull) if args.dry_run else config.folder / "skipped.jsonl"
     if not args.dry_run:
         setup.make_folder(config)
-        if ranks.main and checkpoint is None:
+        if ranks.main and checkpoint is None and args.inspect is None:
             skipped.unlink(missing_ok=True)
     loader = StepLoader(
         dataset,
@@ -133,6 +140,12 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
         length_power=config.data.length_power,
         packing=config.data.packing and (config.data.packing.encoder, config.data.packing.decoder),
     )
+    if args.inspect is not None:
+        from unified.preview.batches import write_inspection
+
+        if ranks.main:
+            say(f"wrote {write_inspection(loader, args.inspect, processor, config.folder / 'inspect.html')}")
+        return 0
 
     # --------------------------------------------------------------------------------- engine
     from unified.objectives.base import build_objective

@@ -14,6 +14,7 @@ ORDER = [
     "cli",
     "cli_tasks",
     "cli_cache",
+    "cli_checkpoint",
     "serving",
     "training",
     "conversion",

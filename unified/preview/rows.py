@@ -237,7 +237,7 @@ def _dense(
     checks.append(reconstruction_check(original, decoded, encoded.target_code_mask))
     answer, _ = processor.decode(task, [], decoded, example)
     pictures = [
-        Picture("answer, as the image tokenizer gets it", _whole(original)),
+        Picture("answer, as the image tokenizer gets it", whole_pixels(original)),
         Picture("the same from its codes", Image(decoded)),
     ]
     if not isinstance(answer, Image):
@@ -263,18 +263,23 @@ def _figure(task: LoadedTask, example: Example, wrote: DenseValue, read: DenseVa
 
 
 def _seen_pictures(processor: Processor, example: Example, encoded: Encoded) -> Iterator[Image]:
-    """Input pictures at the model's size, what it does not see hatched; the prompt's places on the first."""
-    cells, patch = processor.image_size // processor.patch_size, processor.patch_size
+    """Input pictures at the model's size; the prompt's places on the first."""
     for i, (pixels, mask) in enumerate(zip(encoded.images, encoded.patch_mask, strict=True)):
-        seen = np.kron(mask.reshape(cells, cells), np.ones((patch, patch), bool))
-        image = Image(np.where(seen[..., None], _whole(pixels).pixels, _hatching(processor.image_size)))
+        image = seen_picture(processor, pixels, mask)
         for place in example.prompt if i == 0 else ():
             if isinstance(place, Boxes | Points | Keypoints):
                 image = draw(place, image)
         yield image
 
 
-def _whole(pixels: npt.NDArray[Any]) -> Image:
+def seen_picture(processor: Processor, pixels: npt.NDArray[Any], seen: npt.NDArray[np.bool_]) -> Image:
+    """An input picture (S, S, 3) 0..255 with the patches hatched that are not `seen` (Np,)."""
+    cells, patch = processor.image_size // processor.patch_size, processor.patch_size
+    shown = np.kron(seen.reshape(cells, cells), np.ones((patch, patch), bool))
+    return Image(np.where(shown[..., None], whole_pixels(pixels).pixels, _hatching(processor.image_size)))
+
+
+def whole_pixels(pixels: npt.NDArray[Any]) -> Image:
     return Image(np.rint(pixels).clip(0, 255).astype(np.uint8))
 
 
