@@ -159,9 +159,8 @@ def _micro_batch(title: str, batch: Batch, processor: Processor) -> dict[str, An
         target = [t for t in batch.inputs["target_ids"][i].tolist() if t]
         told = processor.parse_text(target)
         pictures = [(f"input {k + 1}", image) for k, image in enumerate(inputs.get(i, []))]
-        for place in told:
-            if isinstance(place, Boxes | Points) and pictures:
-                pictures.append(("answer", draw(place, pictures[0][1])))
+        if pictures:
+            pictures += [("answer", draw(places, pictures[0][1])) for places in _places(told)]
         pictures += [("answer", image) for image in answers.get(i, [])]
         examples.append(
             {
@@ -217,6 +216,21 @@ def _loss(batch: Batch) -> Tensor:
     if batch.code_weights.ndim == 3:
         return weights + batch.code_weights.sum((1, 2))
     return weights.index_add(0, batch.inputs["code_example"], batch.code_weights.sum(1))
+
+
+def _places(parts: Rendered) -> list[Boxes | Points]:
+    """All boxes as one value and all points as one, each with the text after it for a label."""
+    found: list[Boxes | Points] = []
+    following = [*parts, ""][1:]
+    texts = [text.strip() if isinstance(text, str) else "" for text in following]
+    boxes = [(part.xyxy, text) for part, text in zip(parts, texts, strict=True) if isinstance(part, Boxes)]
+    points = [(part.xy, text) for part, text in zip(parts, texts, strict=True) if isinstance(part, Points)]
+    if boxes:
+        labels = tuple(text for xyxy, text in boxes for _ in xyxy)
+        found.append(Boxes(np.concatenate([xyxy for xyxy, _ in boxes]), labels if any(labels) else None))
+    if points:
+        found.append(Points(np.concatenate([xy for xy, _ in points])))
+    return found
 
 
 def _words(parts: Rendered) -> str:
