@@ -17,7 +17,7 @@ from unified.evaluation.predictor import Predictor
 from unified.evaluation.scoring import Judge, judges_of, right_scores
 from unified.specs.load import LoadedTask
 from unified.specs.schema import MetricSpec
-from unified.values.types import Text
+from unified.values.types import Text, Texts
 
 CHOICE = {
     "answer": {"type": "label"},
@@ -195,3 +195,18 @@ def test_rows_without_answers_can_be_asked_for_a_submission(tmp_path):
         task.path,
     )
     assert answer_fields(asked.spec) == {"answer"}, "what the prompt needs no row may lack"
+
+
+def test_hidden_answers_may_be_an_empty_list_and_values_of_a_metric_too(tmp_path):
+    """nocaps hides its captions as []; that no question of GQA follows from another is [] as well."""
+    rows = [{"q": "a", "captions": ["x"], "entailed": []}, {"q": "b", "captions": [], "entailed": ["k"]}]
+    fields = {"q": {}, "id": {"path": "q"}}
+    fields |= {name: {"type": "texts", "path": name} for name in ("captions", "entailed")}
+    task = write_task(
+        tmp_path, rows, {"field": "captions"}, fields=fields,
+        metrics=[{"name": "exact_match", "fields": {"entailed": "entailed"}}],
+        submission={"file": "a.json", "row": {"id": "id", "a": "$answer"}},
+    )  # fmt: skip
+    found = read(task, unanswered=True)
+    assert [e.values["entailed"] for e in found.examples] == [Texts(()), Texts(("k",))]
+    assert found.places == [0]

@@ -317,3 +317,16 @@ def test_absent_data_says_what_goes_where(tmp_path: Path, monkeypatch: pytest.Mo
         "officially found at https://h.org"
     )
     assert caught.value.paths == (tmp_path / "set" / "a.json",)
+
+
+@pytest.mark.parametrize("root", ["$UNIFIED_DATA/set", "${UNIFIED_DATA}/set"])
+def test_relative_data_start_where_the_user_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    (tmp_path / "specs").mkdir()
+    task = task_of(tmp_path / "specs", json_source("a", root=root), text={})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNIFIED_DATA", "data")
+    with pytest.raises(MissingData) as caught:
+        open_source(task, "train")
+    assert caught.value.paths == (tmp_path / "data" / "set" / "a.json",)

@@ -582,10 +582,3 @@ def test_words_of_texts_need_no_objects(tmp_path: Path) -> None:
     assert read(tmp_path, field, [["a", "cube"], ["one", "sphere", "."]]) == Texts(("a cube", "one sphere."))
     with pytest.raises(BadRow, match="name their list with `labels`"):
         read(tmp_path, field, [[[0], "runs"]])
-
-
-def test_no_texts_are_nothing_where_answers_may_be_hidden(tmp_path: Path) -> None:
-    task = task_of(tmp_path, image={}, v={"type": "texts"})
-    row = {"image": IMAGE, "v": []}
-    assert read_fields(task, row)["v"] == Texts(())
-    assert "v" not in read_fields(task, row, optional=["v"])

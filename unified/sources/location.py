@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from unified.errors import UserError
 from unified.specs.example import BadRow
+from unified.specs.paths import expand as expand_path
 from unified.specs.source_schema import HfSource, Source, SourceBase
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def where_from(task: LoadedTask, root: Path | str) -> str:
 
 def hub_copy(identifier: str) -> str:
     """Where a copy of a data set of the hub may lie."""
-    return f"{os.environ.get('UNIFIED_DATA', '$UNIFIED_DATA')}/hub/{identifier}"
+    return expand_path(f"$UNIFIED_DATA/hub/{identifier}")
 
 
 def expand(task: LoadedTask, text: str, key: str) -> str:
@@ -157,7 +158,7 @@ def expand(task: LoadedTask, text: str, key: str) -> str:
                 f"{task.path}: {key}: `{text}` uses ${name}, which is not set; "
                 f"run `export {name}=/path/to/data` first or write the path itself"
             )
-    return os.path.expanduser(os.path.expandvars(text))
+    return expand_path(text)
 
 
 def source_root(task: LoadedTask) -> Path:

@@ -6,7 +6,6 @@ several keys (`rules`).
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from unified.specs import rules
 from unified.specs.document import Document, Key, Reader
-from unified.specs.paths import resource
+from unified.specs.paths import expand, resource
 from unified.specs.problems import Problem
 from unified.specs.schema import TaskSpec
 from unified.specs.structure import validate
@@ -83,7 +82,7 @@ def _inline_files(document: Document) -> list[Problem]:
     problems: list[Problem] = []
 
     def lines(key: Key, name: str) -> list[str]:
-        file = document.place(key).file.parent / os.path.expanduser(os.path.expandvars(name))
+        file = document.place(key).file.parent / expand(name)
         try:
             text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):

@@ -1,7 +1,9 @@
-"""Where the files that ship with the package lie, in a checkout and in an installed wheel."""
+"""Where files lie: those that ship with the package, in a checkout or a wheel, and those that specs name."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -24,3 +26,13 @@ def resource(kind: Kind) -> Path:
     if checkout.exists() and (package.parent / "pyproject.toml").is_file():
         return checkout
     raise UserError(f"{checkout}: the shipped '{kind}' is missing; install unified again")
+
+
+def expand(text: str) -> str:
+    """`text` with `~` and `$NAME` replaced. A relative `$UNIFIED_DATA` starts at the current folder, as the
+    user who set it sees it, not at that of a spec."""
+    data = os.environ.get("UNIFIED_DATA")
+    if data:
+        whole = os.path.abspath(os.path.expanduser(data))
+        text = re.sub(r"\$(UNIFIED_DATA\b|\{UNIFIED_DATA\})", lambda _: whole, text)
+    return os.path.expanduser(os.path.expandvars(text))

@@ -222,7 +222,7 @@ def weights_of(checkpoint: Path, model: nn.Module) -> dict[str, Tensor]:
                 found = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.parent), checkpoint.name)
         else:
             states = checkpoint / "mp_rank_00_model_states.pt"
-            found = torch.load(states, map_location="cpu", weights_only=False)["module"]
+            found = torch.load(states, map_location="cpu", weights_only=True)["module"]
         return {
             name: found[name].flatten()[: weight.numel()].view(weight.shape).to(weight.dtype).contiguous()
             for name, weight in model.state_dict().items()
