@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -43,6 +44,24 @@ def run(command, folder):
 def beside(folder, *names):
     for name in names:
         (folder / name).symlink_to(ROOT / name)
+
+
+def tiny_demo(folder):
+    """runs/demo, of two steps of a tiny model."""
+    shape = "{d_model: 32, num_heads: 2, head_dim: 16, encoder_layers: 1, decoder_layers: 1, d_ff: 48}"
+    changes = [
+        "init=null", "model.size=toy", f"model.overrides={shape}", "tokenizer=toy", "mixture=null",
+        "tasks=[toybox_refer]", "optim.minutes=null", "optim.steps=2", "eval.at_end=false",
+        "data.micro_batch=32",
+    ]  # fmt: skip
+    run(f"python {ROOT / 'train.py'} demo {' '.join(map(shlex.quote, changes))}", folder)
+
+
+def test_checkpoints(tmp_path):
+    tiny_demo(tmp_path)
+    info, exported = (run(command, tmp_path) for command in commands("docs/checkpoints.md"))
+    assert "2, 64 examples" in info and "runs/again/model" in exported
+    assert (tmp_path / "runs/again/model/model.safetensors").exists()
 
 
 def test_add_a_task(tmp_path):
@@ -105,6 +124,7 @@ def test_readme(tmp_path):
     shutil.copytree(ROOT / "docs/example/images", tmp_path / "images")
     with Image.open(tmp_path / "images/01.jpg") as picture:
         picture.save(tmp_path / "room.png")
+    tiny_demo(tmp_path)
     done = []
     for line in commands("README.md"):
         command = line.split("  #")[0].strip()
