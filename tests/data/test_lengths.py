@@ -31,7 +31,7 @@ def test_the_shortest_full_rows_are_suggested():
 
 def test_table_of_a_measurement():
     table = lengths_table(Measured(SIZES, ["a", "a", "b", "b"]), 2)
-    assert table.splitlines()[1].split() == ["a", "10", "16", "16", "16", "2", "8", "8", "8"]
+    assert table.splitlines()[1].split() == ["a", "16", "16", "16", "16", "8", "8", "8", "8"]
     assert table.splitlines()[-1].startswith("data: {packing: {encoder: ")
 
 
