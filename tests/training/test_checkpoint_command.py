@@ -12,9 +12,13 @@ from unified.specs.load import to_yaml
 from unified.training.checkpoints import complete
 
 
-@pytest.fixture(scope="module", params=[(0, 0.9), (2, None), (3, None), (3, 0.9)], ids=str)
+RUNS = [(0, 0.9), *(pytest.param(run, marks=pytest.mark.slow) for run in [(2, None), (3, None), (3, 0.9)])]
+"""ZeRO stage, decay of the running mean."""
+
+
+@pytest.fixture(scope="module", params=RUNS, ids=str)
 def trained(request, tmp_path_factory, run_config):
-    """The folder of a run of two ranks: ZeRO stage, decay of the running mean."""
+    """The folder of a run of two ranks, and its ZeRO stage."""
     zero, ema = request.param
     folder = tmp_path_factory.mktemp("checkpoint")
     changes = {"engine": {"zero": zero}, "ema": ema, "optim": {"lr": 0.01, "steps": 2}}

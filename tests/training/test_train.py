@@ -280,7 +280,13 @@ def continued(folder, name, *arguments, world=1, code=0):
     return curve(run), curve(moved), out, err
 
 
-@pytest.mark.parametrize("zero, then", [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2), (3, 3)])
+@pytest.mark.parametrize(
+    "zero, then",
+    [
+        (3, 3),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2)]),
+    ],
+)
 def test_a_run_continues_on_another_number_of_ranks(folder, zero, then):
     name = f"elastic_{zero}{then}"
     whole, moved, out, _ = continued(folder, name, f"engine.zero={zero}", f"engine.zero={then}")
