@@ -11,7 +11,6 @@ from unified.cli import main
 from unified.specs.load import to_yaml
 from unified.training.checkpoints import complete
 
-
 RUNS = [(0, 0.9), *(pytest.param(run, marks=pytest.mark.slow) for run in [(2, None), (3, None), (3, 0.9)])]
 """ZeRO stage, decay of the running mean."""
 
