@@ -1,4 +1,4 @@
-"""`unified tasks preview`: rows of a task with pictures, ids and round trips, in the terminal and on a page."""
+"""`unified tasks preview`: rows with pictures, ids and round trips, in the terminal and on a page."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ KINDS = {  # task -> what its page has checked, captions of its pictures
     "grounded_caption": ([ANSWER, "boxes of the answer"], ["answer, read back from its ids"]),
     "caption_region": (["boxes of the prompt"], ["input"]),
     "frames_statement": ([ANSWER], ["input 1", "input 2", "input 3"]),
-    "refer_mask": (["mask as a picture 0", "through the image tokenizer", "mask_iou"], ["the same from its codes"]),
+    "refer_mask": (["mask as a picture 0", "mask_iou"], ["the same from its codes"]),
     "segmentation_colour": (["segmentation as a picture 0", "miou"], ["answer, read back from its codes"]),
     "depth": (["depth in 8 bits", "depth_rmse", "64 image codes"], ["answer, read back from its codes"]),
     "normals": (["normals in 8 bits"], ["answer, as the image tokenizer gets it"]),
@@ -181,7 +181,8 @@ def test_locations_that_are_off(preview, monkeypatch):
 )
 def test_one_message_and_exit_code_2(preview, tmp_path, arguments, message):
     text = (
-        "task: mine\nsource: {type: jsonl, splits: {train: rows.jsonl}}\nfields: {image: image, answer: answer}\n"
+        "task: mine\nsource: {type: jsonl, splits: {train: rows.jsonl}}\n"
+        "fields: {image: image, answer: answer}\n"
         "input: {images: [image], prompt: ['what ?']}\ntarget: {field: answer}\n"
     )
     (tmp_path / "no_pictures.yaml").write_text(text)
