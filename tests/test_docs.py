@@ -67,7 +67,9 @@ def test_checkpoints(tmp_path):
 def test_add_a_task(tmp_path):
     beside(tmp_path, "docs", "configs", "train.py")
     outputs = {command: run(command, tmp_path) for command in commands("docs/add_a_task.md")}
-    assert "200" in next(v for k, v in outputs.items() if k.startswith("python train.py"))
+    inspected, trained = (v for k, v in outputs.items() if k.startswith("python train.py"))
+    assert "wrote runs/balls/inspect.html" in inspected and "200" in trained
+    assert (tmp_path / "preview.html").exists() and (tmp_path / "runs/balls/inspect.html").exists()
     answer = next(v for k, v in outputs.items() if k.startswith("unified prompt")).strip()
     assert answer in {"none", "one", "two", "five"}
     # 200 steps on twenty rows: the model has learnt them, not just the format
