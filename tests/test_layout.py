@@ -15,6 +15,7 @@ ORDER = [
     "cli_tasks",
     "cli_cache",
     "cli_checkpoint",
+    "cli_estimate",
     "serving",
     "training",
     "conversion",

@@ -16,6 +16,7 @@ from typing import NoReturn, TypeAlias
 
 from unified.cli_cache import DEFAULT_OUT, cache
 from unified.cli_checkpoint import checkpoint_convert, checkpoint_export, checkpoint_info
+from unified.cli_estimate import estimate
 from unified.cli_tasks import (
     tasks_check,
     tasks_docs,
@@ -34,6 +35,7 @@ EXAMPLES = """\
 examples:
   unified tasks list
   unified tasks new my_task --like vqa --data rows.csv
+  unified tasks preview my_task.yaml --html preview.html
   unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
   unified eval runs/demo --tasks tag:grounding --limit 200
   unified convert unified-io small_1000k.bin models/small
@@ -58,6 +60,12 @@ examples:
   torchrun --nproc-per-node 8 --no-python unified cache pixels.yaml --tokenizer unified_io --out /data/codes
 
 a killed command goes on where it stopped; training reads the folder with data.cache=/data/codes
+"""
+ESTIMATE_EXAMPLES = """\
+examples:
+  unified estimate configs/small.yaml --gpus 8
+  unified estimate small engine.zero=2 --sizes large,xl --micro-batch 4,16 --gpus 64
+  unified estimate small --encoder 512 --decoder 64 --json
 """
 CONVERT_EXAMPLES = """\
 examples:
@@ -279,6 +287,10 @@ def _count(text: str) -> int:
     return number
 
 
+def _counts(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Lists subcommands without a heading of their own, and none of them wrapped."""
 
@@ -446,6 +458,26 @@ def _parser() -> argparse.ArgumentParser:
         help="auto (read off the shapes), small, base, large or xl (default: %(default)s)",
     )
     p.add_argument("--to", choices=[UNIFIED_IO], help="write a model folder as an official checkpoint")
+
+    p = _command(
+        commands, "estimate", estimate, "memory per GPU of a run, by size and ZeRO stage", ESTIMATE_EXAMPLES
+    )
+    p.add_argument("config", help="of the run: a YAML file, or the name of a shipped one")
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="changes to it, e.g. engine.zero=3")
+    p.add_argument("--gpus", type=_count, default=8, help="over all hosts (default: %(default)s)")
+    p.add_argument("--sizes", metavar="NAME[,..]", help="other models (default: the official sizes)")
+    p.add_argument(
+        "--micro-batch",
+        type=_counts,
+        metavar="N[,..]",
+        help="examples (default: half, once, twice the run's)",
+    )
+    p.add_argument("--encoder", type=_count, help="positions of an example (default: measured on the data)")
+    p.add_argument("--decoder", type=_count, help="likewise")
+    p.add_argument(
+        "-n", dest="examples", type=_count, default=64, help="examples to measure (default: %(default)s)"
+    )
+    p.add_argument("--json", action="store_true", help="print all parts, in bytes, as JSON")
 
     p = _command(commands, "report", report, "write report.html of a run")
     p.add_argument("run_dir", help="run folder, or a folder that holds results.json")
