@@ -199,7 +199,8 @@ class Harness:
         if not job.running():
             codes = set(job.codes.values())
             return 0, True, None if codes == {0} else f"{run}: ended with {codes}:\n{job.said()[-3000:]}"
-        victims = [self.draw.randrange(WORLD)] if self.draw.random() < 0.15 else list(range(WORLD))
+        one = self.draw.random() < 0.15 and "step " in job.said()  # once they have met: see launch.MEETING
+        victims = [self.draw.randrange(WORLD)] if one else list(range(WORLD))
         job.kill(victims)
         counts["kills"] += 1
         counts["kills of one rank"] += len(victims) == 1

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(hours=12)
 """How long a rank waits for another before it gives up: evaluation runs on rank 0 alone. A rank that dies
 is noticed at once, by its closed connection (`peers`)."""
+MEETING = timedelta(minutes=10)
+"""How long a rank waits for the others to start."""
 
 _peers: Peers | None = None
 
@@ -196,8 +198,10 @@ def start() -> Ranks:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no GPU
-    import deepspeed
     import torch.distributed as dist
+
+    store, rank, world = _meet()  # before the long imports, during which a rank may die, too
+    import deepspeed
     from deepspeed.accelerator import get_accelerator
     from deepspeed.utils import logger
 
@@ -213,25 +217,35 @@ def start() -> Ranks:
     on_cpu = accelerator.device_name() == "cpu"
     if not on_cpu:
         accelerator.set_device(local_rank)
+    backend = "gloo" if on_cpu else accelerator.communication_backend_name()
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    with contextlib.redirect_stdout(io.StringIO()):
+        deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    device = torch.device("cpu") if on_cpu else torch.device(accelerator.device_name(), local_rank)
+    group = dist.group.WORLD if on_cpu else dist.new_group(backend="gloo", timeout=PATIENCE)
+    return Ranks(rank, world, local_rank, device, group)
+
+
+def _meet() -> tuple[Any, int, int]:
+    """The store of the job, this rank and the number of ranks, once all are there. Raises UserError where
+    they cannot meet."""
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    global _peers
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            deepspeed.init_distributed(
-                dist_backend="gloo" if on_cpu else accelerator.communication_backend_name(),
-                auto_mpi_discovery=False, timeout=PATIENCE, verbose=False,
-            )  # fmt: skip
+        store, rank, world = next(iter(rendezvous("env://", timeout=MEETING)))
+        if world > 1:
+            _peers = Peers(rank, world, store, os.environ["MASTER_ADDR"], MEETING.total_seconds())
     except dist.DistNetworkError as error:
-        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UserError(
             f"the ranks cannot meet at {place} ({error}). If another job uses that port, give this one "
             "another: deepspeed --master_port N ..., torchrun --master-port N ..."
         ) from error
-    device = torch.device("cpu") if on_cpu else torch.device(accelerator.device_name(), local_rank)
-    group = dist.group.WORLD if on_cpu else dist.new_group(backend="gloo", timeout=PATIENCE)
-    ranks = Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device, group)
-    if ranks.world > 1:
-        global _peers
-        _peers = Peers(ranks.rank, ranks.world, group, os.environ["MASTER_ADDR"])
-    return ranks
+    except (dist.DistStoreError, TimeoutError) as error:
+        raise UserError(f"not all ranks came to {place} within {MEETING.seconds // 60} minutes") from error
+    return store, rank, world
 
 
 def stop(error: str | None = None) -> bool:

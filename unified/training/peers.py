@@ -22,6 +22,8 @@ SILENCE = 40
 """Seconds after which a host that answers no probe counts as gone."""
 GRACE = 3.0
 """Seconds in which a rank may end by itself before it is ended, so that its own message is the one shown."""
+KEY = "unified/peers"
+"""Under which rank 0 leaves its port and a word that only the ranks of this job know."""
 LOST = 1
 """Exit code of a rank that ends because another died: the same command continues the run."""
 
@@ -29,22 +31,19 @@ LOST = 1
 class Peers:
     """Ends this process, with a message, when another rank has died or has met an error of its own.
 
-    All ranks make one at the same time. group: process group over CPU tensors; master: address of rank 0.
+    All ranks make one at the same time. store: torch's store of the job; master: address of rank 0;
+    patience: seconds to wait for the others. Raises TimeoutError where they do not come.
     """
 
-    def __init__(self, rank: int, world: int, group: Any, master: str) -> None:
-        import torch.distributed as dist
-
+    def __init__(self, rank: int, world: int, store: Any, master: str, patience: float) -> None:
         self.rank, self.world = rank, world
         self.left = False
         self.sockets: dict[socket.socket, int] = {}
-        place: list[Any] = [None]
         if rank == 0:
             listener = socket.create_server(("", 0), backlog=world)
-            place = [(listener.getsockname()[1], secrets.token_bytes(16))]
-        dist.broadcast_object_list(place, src=0, group=group)
-        port, token = place[0]
-        if rank == 0:
+            listener.settimeout(patience)
+            token = secrets.token_bytes(16)
+            store.set(KEY, f"{listener.getsockname()[1]} {token.hex()}")
             while len(self.sockets) < world - 1:
                 connection, _ = listener.accept()
                 hello = _receive(connection, len(token) + 4)
@@ -54,7 +53,9 @@ class Peers:
                     connection.close()
             listener.close()
         else:
-            connection = socket.create_connection((master, port), timeout=60)
+            port, secret = store.get(KEY).decode().split()
+            token = bytes.fromhex(secret)
+            connection = socket.create_connection((master, int(port)), timeout=patience)
             connection.sendall(token + rank.to_bytes(4, "big"))
             self.sockets[connection] = 0
         for connection in self.sockets:
