@@ -193,7 +193,9 @@ def answer_checks(processor: Processor, task: LoadedTask, example: Example, valu
         case Text(words) | Label(words):
             told = cleaned(" ".join(texts), task.spec)
             same = "".join(words.split()) == "".join(unicodedata.normalize("NFKC", told).split())
-            return [Check(f"{type_name(value)} read back", float(not same), 0.0, "answers", "" if same else words)]
+            return [
+                Check(f"{type_name(value)} read back", float(not same), 0.0, "answers", "" if same else words)
+            ]
         case Boxes() | Points():
             return _lost(value, sum(len(place) for place in places), value.labels, texts)
         case GroundedText():

@@ -210,7 +210,7 @@ def _row(found: Preview, key: str, row: dict[str, Any], source: Any, rng: np.ran
         encoder=lengths(encoded)[0],
         decoder=lengths(encoded)[1] if answered else 0,
         checks=tuple(checks),
-        notes=tuple(_notes(task, processor, example, encoded)),
+        notes=tuple(_notes(task, example, encoded)),
         figure=figure,
     )
 
@@ -309,19 +309,11 @@ def _resized(image: Image, size: Size) -> Image:
 # --------------------------------------------------------------------------------- what is missing
 
 
-def _notes(task: LoadedTask, processor: Processor, example: Example, encoded: Encoded) -> Iterator[str]:
+def _notes(task: LoadedTask, example: Example, encoded: Encoded) -> Iterator[str]:
     if encoded.truncated:
-        room = len(encoded.input_ids)
-        yield f"the prompt has {room + encoded.truncated} tokens: {encoded.truncated} are cut off its end"
+        whole = len(encoded.input_ids) + encoded.truncated
+        yield f"the prompt has {whole} tokens: {encoded.truncated} are cut off its end"
     yield from _left_out(task, example)
-    for i, mask in enumerate(encoded.patch_mask):
-        which = f" of input {i + 1}" if len(encoded.patch_mask) > 1 else ""
-        if not mask.all():
-            yield f"{int((~mask).sum())} of {len(mask)} patches{which} are padding or hidden"
-    counted = encoded.target_code_mask
-    if counted is not None and not counted.all():
-        idle = int((~counted).sum())
-        yield f"{idle} of {len(counted)} codes carry no loss: padding, or nothing was measured there"
 
 
 def _left_out(task: LoadedTask, example: Example) -> Iterator[str]:
