@@ -15,8 +15,8 @@ from processes import run
 from unified.objectives.base import build_objective
 
 WORKER = Path(__file__).with_name("zero3_worker.py")
-TIMEOUT = 150
-"""Seconds after which two processes count as hanging; they need 30."""
+TIMEOUT = 280
+"""Seconds after which two processes count as hanging; on an idle machine they need 30."""
 
 
 def trace(model, batch):

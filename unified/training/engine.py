@@ -58,7 +58,6 @@ def deepspeed_config(
             # by default a billion weights stay whole once gathered: those of most models, for the whole step
             "stage3_max_live_parameters": bucket,
             "stage3_max_reuse_distance": bucket,
-            "memory_efficient_linear": False,  # replaces torch's linear by a slower one of its own
         }
     if engine.precision == "autocast_bf16":
         # no module is declared safe to reduce in bf16: gradients are summed in float32
