@@ -87,7 +87,7 @@ def test_check_names_every_file(here, capsys):
         ),
         (
             "tasks lst",
-            "unknown action 'lst' (did you mean 'list'?); there are list, docs, show, check, new, schema",
+            "unknown action 'lst' (did you mean 'list'?); there are list, docs, show, check, preview, new, ",
         ),
         ("tasks show", "the following arguments are required: name"),
         ("tasks new x", "the following arguments are required: --like"),

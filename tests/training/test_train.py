@@ -114,8 +114,8 @@ def test_a_run_that_does_not_fit_its_checkpoint_is_refused(whole, folder):
     assert err.count("error: ") == 1  # one rank speaks
     assert "data.batch_size was 8 and is 4" in err
     assert "task toybox_depth: was toybox_depth@v1:" in err and "Traceback" not in err
-    _, err = train(folder, 1, code=2)
-    assert "was written with ranks = 2, this run has 1" in err
+    _, err = train(folder, 2, "engine.zero=3", code=2)
+    assert "cannot bring the optimizer state of engine.zero=0 to 3" in err
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def prepare_environment() -> None:
             port = str(free.getsockname()[1])
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    if int(os.environ["WORLD_SIZE"]) > _local_world() and "GLOO_SOCKET_IFNAME" not in os.environ:
+    several_hosts = int(os.environ["WORLD_SIZE"]) > _local_world() and "MASTER_ADDR" in os.environ
+    if several_hosts and "GLOO_SOCKET_IFNAME" not in os.environ:
         interface = _interface_towards(os.environ["MASTER_ADDR"])
         if interface is not None:
             os.environ["GLOO_SOCKET_IFNAME"] = interface
