@@ -11,6 +11,7 @@ host that dies; some take one rank, and then the other must end by itself, with 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -69,9 +70,11 @@ class Job:
     def _fork(self, folder: Path, rank: int, port: int, overrides: tuple[str, ...]) -> int:
         pid = os.fork()
         if pid:
+            with contextlib.suppress(OSError):  # it did so itself
+                os.setpgid(pid, pid)
             return pid
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             os.chdir(folder)
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(log, 1), os.dup2(log, 2)
