@@ -89,7 +89,6 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     model = setup.build_model(config, tokenizers)
     check_images(model.config, [data.task for data in tasks])
     setup.choose_kernels(model, config.engine)
-    parameters = model.num_parameters()
     image_tokenizer = setup.image_tokenizer(mixture, model.config, tokenizers)
     if config.init is None:
         setup.relate_embeddings(model, tokenizers, image_tokenizer)
@@ -149,8 +148,9 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
 
     # --------------------------------------------------------------------------------- engine
     from unified.objectives.base import build_objective
-    from unified.training.engine import TrainEngine, memory_estimate
+    from unified.training.engine import TrainEngine
     from unified.training.loop import Feed, Meter, Trainer
+    from unified.training.memory import states_text
 
     moved = resumed is not None and checkpoints.needs_conversion(resumed, meta(0, 0.0))
     engine = TrainEngine(model, config, ranks, micro_batch, universal=moved)
@@ -167,7 +167,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     say(mixture_table(mixture, rows))
     say(setup.batch_arithmetic(config, ranks.world, micro_batch, tasks))
     say(setup.where_codes_come_from(config, tasks, codes))
-    say(f"{parameters:,} parameters; {memory_estimate(config, parameters, ranks.world)}")
+    say(states_text(model, config, ranks.world))
     say(f"device {ranks.device}, {torch.get_num_threads()} thread(s) a rank")
     say(
         f"continues {checkpoint} at step {step:,}"

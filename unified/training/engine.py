@@ -252,20 +252,3 @@ class TrainEngine:
 def ema_file(rank: int, zero: int) -> str:
     """Name of the file with the running mean: under ZeRO-3 each rank writes its share."""
     return f"ema_rank_{rank}.pt" if zero == 3 else "ema.pt"
-
-
-def memory_estimate(config: RunConfig, parameters: int, world: int) -> str:
-    """Bytes a rank of weights, gradients and optimizer state; activations come on top."""
-    engine, half = config.engine, config.engine.precision in ("bf16", "fp16")
-    weights = (2 if half else 4) * parameters / (world if engine.zero == 3 else 1)
-    gradients = (2 if half else 4) * parameters / (world if engine.zero >= 2 else 1)
-    moments = 8 if config.optim.name == "adamw" else 0.1  # Adafactor keeps row and column means only
-    state = (moments + (4 if half else 0)) * parameters / (world if engine.zero >= 1 else 1)
-    mean = 4 * parameters / (world if engine.zero == 3 else 1) if config.ema else 0.0
-    parts = {"weights": weights, "gradients": gradients, "optimizer": state, "running mean": mean}
-    listed = ", ".join(f"{name} {_size(size)}" for name, size in parts.items() if size)
-    return f"{_size(sum(parts.values()))} a rank before activations ({listed})"
-
-
-def _size(count: float) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

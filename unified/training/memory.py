@@ -17,7 +17,7 @@ from torch import nn
 from unified.model.configuration import UnifiedConfig
 from unified.model.embeddings import TokenEmbedding
 from unified.model.modeling import UnifiedModel
-from unified.training.config import EngineConfig
+from unified.training.config import EngineConfig, RunConfig
 from unified.training.engine import PERSISTENT, bucket_size
 
 ALL_REDUCE = 500_000_000
@@ -188,6 +188,14 @@ def estimate(
     states = model_states(weights_of(shape.to_json_string()), engine, optimizer, ema, world)
     made = activations(shape, batch, engine.precision, engine.activation_checkpointing, attention)
     return replace(states, activations=made.kept + made.passing)
+
+
+def states_text(model: UnifiedModel, config: RunConfig, world: int) -> str:
+    """What a rank of a run holds of its model, in words."""
+    weights = weights_of(model.config.to_json_string())
+    states = model_states(weights, config.engine, config.optim.name, config.ema is not None, world)
+    parts = ", ".join(f"{name} {size_text(size)}" for name, size in asdict(states).items() if size)
+    return f"{weights.total:,} parameters; {size_text(states.total)} a rank before activations ({parts})"
 
 
 def size_text(count: float) -> str:
