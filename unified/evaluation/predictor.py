@@ -294,8 +294,9 @@ def through_tokenizers(
         part = examples[start : start + batch_size]
         targets = [example.target for example in part]
         if task.spec.modality in DENSE_TYPES:
+            spec = task.spec.target
             images = [
-                target_pixels(t, e.target_geometry, task.spec.target.value_range)[0]  # type: ignore[arg-type]
+                target_pixels(t, e.target_geometry, spec.value_range, spec.palette)[0]  # type: ignore[arg-type]
                 for t, e in zip(targets, part, strict=True)
             ]
             tokenizer = processor.tokenizers.image.to(device)
