@@ -1,6 +1,7 @@
 """The engine on one and two processes: the split of a step changes nothing, nor does the ZeRO stage."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def one(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """Two ranks, one micro-batch a step each."""
-    names = "losses", "weights", "unlike_ranks", "resume", "not_a_number", "agreement"
+    names = "losses", "weights", "unlike_ranks", "resume", "not_a_number", "agreement", "left_out"
+    names += ("too_many_left_out",)
     return stages(tmp_path_factory.mktemp("two"), 2, 1, *names)
 
 
@@ -80,6 +82,27 @@ def test_a_loss_that_is_no_number_names_its_tasks(one, two):
     for message in (one["not_a_number"], two["not_a_number"]):
         assert "step 1: the loss of look, paint is not a number" in message
         assert "Tasks in the step: text, look, paint" in message
+
+
+@pytest.mark.parametrize("zero", ["0", "1", "2", "3"])
+def test_a_step_that_is_left_out_changes_nothing(two, zero):
+    """Met by one rank alone, at the very first step and after others."""
+    run = two["left_out"][zero]
+    assert all(math.isnan(norm) for norm in run["skipped"])
+    assert run["got"] == run["expected"]
+    assert run["digests"][0] == run["digests"][1]
+    assert list(run["records"]) == ["step_00000001.json", "step_00000004.json"]
+    record = run["records"]["step_00000004.json"]
+    assert record["step"] == 4 and record["tasks"] == ["look", "paint"]
+    fine = {part["rank"]: part["is_a_number"] for part in record["micro_batches"]}
+    assert fine == {0: True, 1: False}
+    assert [len(part["rows"]) for part in record["micro_batches"]] == [6, 6]
+    assert {row["task"] for row in record["micro_batches"][1]["rows"]} == {"text", "look", "paint"}
+
+
+def test_not_every_step_is_left_out(two):
+    step, message = two["too_many_left_out"]
+    assert step == 19 and "20 steps in a row" in message and "not_a_number/step_00000020.json" in message
 
 
 def test_ranks_agree(two):

@@ -28,7 +28,9 @@ OUT, ACCUMULATION = Path(sys.argv[1]), int(sys.argv[2])
 class Run:
     """A model of made-up tasks in training."""
 
-    def __init__(self, zero, *, precision="fp32", ema=None, dropout=0.0, lr=1e-2, name="adamw"):
+    def __init__(
+        self, zero, *, precision="fp32", ema=None, dropout=0.0, lr=1e-2, name="adamw", on_nan="stop"
+    ):
         self.config = RunConfig.model_validate(
             {
                 "run": str(OUT.parent / f"run_{OUT.stem}_{zero}"),
@@ -46,6 +48,7 @@ class Run:
                 },
                 "engine": {"zero": zero, "precision": precision},
                 "ema": ema,
+                "on_nan": on_nan,
             }
         )
         model = synthetic.model(dropout=dropout)
@@ -138,6 +141,47 @@ def not_a_number():
         run.step(0, batches)
     except UserError as error:
         return str(error)
+    return None
+
+
+def poisoned(n):
+    """The batches of step n with a picture of this step, on the last rank alone, that is no number."""
+    batches = synthetic.micro_batches(n, RANKS.rank, RANKS.world, ACCUMULATION)
+    if RANKS.rank == RANKS.world - 1:
+        batches[0].inputs["images"][batches[0].inputs["patch_mask"].any(-1)] = torch.nan
+    return batches
+
+
+def left_out():
+    """Steps 1 and 2 alone, and between steps 0 and 3, which are left out; the records of those."""
+    out = {}
+    for zero in range(4):
+        plain = Run(zero, ema=0.9)
+        expected = plain.steps(1, 3)
+        run = Run(zero, ema=0.9, on_nan="skip")
+        if RANKS.main:
+            run.config.folder.mkdir(exist_ok=True)
+        skipped = [run.step(0, poisoned(0))]
+        got = run.steps(1, 3)
+        skipped.append(run.step(3, poisoned(3)))
+        records = sorted((run.config.folder / "not_a_number").glob("*.json")) if RANKS.main else []
+        out[str(zero)] = {
+            "expected": expected,
+            "got": got,
+            "skipped": [norm for _, norm, _ in skipped],
+            "digests": [plain.digest(), run.digest()],
+            "records": {file.name: json.loads(file.read_text()) for file in records},
+        }
+    return out
+
+
+def too_many_left_out():
+    run = Run(0, on_nan="skip")
+    try:
+        for n in range(100):
+            run.step(n, poisoned(n))
+    except UserError as error:
+        return [n, str(error)]
     return None
 
 
