@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import write_config
-from jobs import TRAIN, curve, finish, run, run_until
+from jobs import TRAIN, curve, finish, run, run_until, write_config
 from PIL import Image
 
 from unified.training.checkpoints import complete
@@ -65,7 +64,7 @@ def test_more_end_the_run(tmp_path):
     assert "the same command continues" in errors
 
 
-@pytest.mark.parametrize("name", ["images", "rows.jsonl"])
+@pytest.mark.parametrize("name", ["images"])
 def test_data_that_goes_away(tmp_path, whole, name):
     folder = write_data(tmp_path)
     processes = run_until(25, 2, cwd=folder)
