@@ -64,6 +64,7 @@ class Job:
         self.log = folder / "log.txt"
         self.start_of_log = self.log.stat().st_size if self.log.exists() else 0
         self.codes: dict[int, int] = {}
+        self.begun = time.time()
         self.pids = [self._fork(folder, rank, port, overrides) for rank in range(WORLD)]
         self.started = time.monotonic()
 
@@ -126,16 +127,25 @@ def newest(run: Path) -> str:
     return max((p.parent.name for p in (run / "checkpoints").glob("step_*/COMPLETE")), default="")
 
 
-def half_saved(run: Path) -> list[Path]:
+def touched(path: Path, since: float) -> bool:
+    """Whether a folder is there and was changed after a moment of the system's clock: an earlier kill may
+    have left it."""
+    try:
+        return path.stat().st_mtime > since
+    except FileNotFoundError:
+        return False
+
+
+def half_saved(run: Path, since: float) -> list[Path]:
     """Checkpoints that are being written, or were when the run was killed."""
     found = sorted((run / "checkpoints").glob("step_*"))
-    return [p for p in found if p.name > newest(run)]
+    return [p for p in found if p.name > newest(run) and touched(p, since)]
 
 
-def half_dropped(run: Path) -> list[Path]:
+def half_dropped(run: Path, since: float) -> list[Path]:
     """Older checkpoints that are being deleted."""
     found = (run / "checkpoints").glob("step_*")
-    return [p for p in found if p.name < newest(run) and not (p / "COMPLETE").exists()]
+    return [p for p in found if p.name < newest(run) and touched(p, since) and not (p / "COMPLETE").exists()]
 
 
 def curve(run: Path) -> list[dict[str, float]]:
@@ -157,7 +167,7 @@ class Harness:
         saves: dict[str, float] = {}
         while job.running():
             now = time.monotonic()
-            for path in half_saved(self.whole):
+            for path in half_saved(self.whole, 0.0):
                 saves[path.name] = now - began.setdefault(path.name, now)
             time.sleep(0.001)
         self.seconds = time.monotonic() - job.started
@@ -224,12 +234,12 @@ class Harness:
         return 1, False, problem
 
     def _where(self, run: Path, job: Job) -> str:
-        if half_saved(run):
+        if half_saved(run, job.begun):
             return "in a save"
-        if half_dropped(run):
+        if half_dropped(run, job.begun):
             return "while an old checkpoint is dropped"
         said = job.said()
-        if (run / ".model.new").exists():
+        if touched(run / ".model.new", job.begun):
             return "in the export"
         if re.search(r"^step ", said, flags=re.M):
             return "in training"
@@ -240,14 +250,16 @@ class Harness:
         kind = self.draw.random()
         done = int(newest(run).removeprefix("step_") or 0)
         saves_left = (CONFIG["optim"]["steps"] - done) // CONFIG["checkpoint"]["every_steps"]
-        if kind < 0.5 and saves_left:  # a while after the nth new checkpoint folder has appeared
+        if not saves_left and kind < 0.5:
+            return lambda: False  # let it end
+        if kind < 0.5:  # a while after the nth new checkpoint folder has appeared
             left, after = self.draw.randint(1, min(4, saves_left)), self.draw.uniform(0, self.save_seconds)
             known: set[str] = set()
             since = 0.0
 
             def in_a_save() -> bool:
                 nonlocal left, since
-                for path in half_saved(run):
+                for path in half_saved(run, job.begun):
                     if path.name not in known:
                         known.add(path.name)
                         left -= 1
@@ -260,7 +272,7 @@ class Harness:
             seen: list[float] = []
 
             def in_the_export() -> bool:
-                if not seen and (run / ".model.new").exists():
+                if not seen and touched(run / ".model.new", job.begun):
                     seen.append(time.monotonic())
                 return bool(seen) and time.monotonic() - seen[0] >= after
 

@@ -79,6 +79,29 @@ def test_half_saved_folders_are_swept(tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000002"]
 
 
+def test_a_conversion_that_was_killed_is_swept_and_never_counts(tmp_path):
+    half = tmp_path / "checkpoints" / ".universal_step_00000001.tmp"
+    half.mkdir(parents=True)
+    (half / "COMPLETE").write_text("half")
+    assert find_checkpoint("auto", tmp_path) is None
+    save(tmp_path, 1)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
+
+
+def test_what_interrupted_saves_left_gives_its_room_before_the_next(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, 1, interrupted=True)
+
+    class Full(Engine):
+        def save(self, folder, tag):
+            assert [path.name for path in folder.iterdir()] == []
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="the checkpoint of step 2 could not be written .no space left"):
+        save_checkpoint(Full(), ALONE, tmp_path, replace(META, step=2), 2)
+    assert complete(tmp_path) == []
+
+
 def test_the_marker_is_the_last_thing_written(tmp_path, monkeypatch):
     def fail(path):
         assert (path.parent / "meta.json").exists() and (path.parent / "weights").exists()
