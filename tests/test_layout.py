@@ -12,10 +12,6 @@ ROOT = Path(__file__).parent.parent
 # Imports go only downwards in this order; `model` stands beside it.
 ORDER = [
     "cli",
-    "cli_tasks",
-    "cli_cache",
-    "cli_checkpoint",
-    "cli_estimate",
     "serving",
     "training",
     "conversion",

@@ -8,7 +8,40 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from unified.cli.parsing import Commands, command, group, positive
 from unified.errors import UserError, did_you_mean
+
+
+def add(commands: Commands) -> None:
+    tasks = group(commands, "tasks", "list, show, check and start task specs")
+    p = command(tasks, "list", tasks_list, "all shipped tasks, and which have their data here")
+    p.add_argument("--tag", help="only tasks with this tag")
+    command(tasks, "docs", tasks_docs, "the page of all shipped tasks, in markdown")
+    p = command(tasks, "show", tasks_show, "one task with its includes merged")
+    p.add_argument("name", help="task name or path of a YAML file")
+    p = command(tasks, "check", tasks_check, "lint specs, render their prompts, run their checks")
+    p.add_argument("paths", nargs="*", help="YAML files, folders or task names (default: all shipped)")
+    p.add_argument("--data", action="store_true", help="also read some rows of the data that is here")
+    p.add_argument("--tokenizers", default="toy", help="set that answers are taken through (default: toy)")
+    p = command(
+        tasks, "preview", tasks_preview, "see rows as a model gets them, and what tokenizing costs them"
+    )
+    p.add_argument("name", help="task name or path of a YAML file")
+    p.add_argument("-n", type=positive, default=16, help="rows, spread over the split (default: %(default)s)")
+    p.add_argument(
+        "--split", default="train", help="(default: train, read as training does, random choices and all)"
+    )
+    p.add_argument("--html", metavar="FILE", help="write a page with pictures and ids instead of a table")
+    p.add_argument("--tokenizers", metavar="SET", help="name or folder of the tokenizer set (default: toy)")
+    p.add_argument(
+        "--model", metavar="RUN", help="run or model folder whose set, sizes and lengths are taken"
+    )
+    p = command(tasks, "new", tasks_new, "start a task from a shipped one")
+    p.add_argument("name", help="of the new task: a-z, 0-9 and _ / . -")
+    p.add_argument("--like", required=True, help="shipped task, or a part of its name: vqa, depth, ...")
+    p.add_argument("--data", help="CSV, TSV, JSON or JSON lines file: its columns become the fields")
+    p.add_argument("--out", help="file to write, never over another one (default: NAME.yaml)")
+    command(tasks, "schema", tasks_schema, "JSON schema of a task spec, for editors")
 
 
 def tasks_list(args: argparse.Namespace) -> int:

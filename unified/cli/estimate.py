@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from unified.cli.parsing import Commands, command, positive, positives
 from unified.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,6 +16,32 @@ if TYPE_CHECKING:
     from unified.training.memory import MicroBatch
 
 ZERO = (0, 1, 2, 3)
+EXAMPLES = """\
+examples:
+  unified estimate configs/small.yaml --gpus 8
+  unified estimate small engine.zero=2 --sizes large,xl --micro-batch 4,16 --gpus 64
+  unified estimate small --encoder 512 --decoder 64 --json
+"""
+
+
+def add(commands: Commands) -> None:
+    p = command(commands, "estimate", estimate, "memory per GPU of a run, by size and ZeRO stage", EXAMPLES)
+    p.add_argument("config", help="of the run: a YAML file, or the name of a shipped one")
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="changes to it, e.g. engine.zero=3")
+    p.add_argument("--gpus", type=positive, default=8, help="over all hosts (default: %(default)s)")
+    p.add_argument("--sizes", metavar="NAME[,..]", help="other models (default: the official sizes)")
+    p.add_argument(
+        "--micro-batch",
+        type=positives,
+        metavar="N[,..]",
+        help="examples (default: half, once, twice the run's)",
+    )
+    p.add_argument("--encoder", type=positive, help="positions of an example (default: measured on the data)")
+    p.add_argument("--decoder", type=positive, help="likewise")
+    p.add_argument(
+        "-n", dest="examples", type=positive, default=64, help="examples to measure (default: %(default)s)"
+    )
+    p.add_argument("--json", action="store_true", help="print all parts, in bytes, as JSON")
 
 
 def estimate(args: argparse.Namespace) -> int:

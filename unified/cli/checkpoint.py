@@ -5,7 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from unified.cli.parsing import Commands, command, group
 from unified.errors import UserError
+
+
+def add(commands: Commands) -> None:
+    checkpoint = group(commands, "checkpoint", "what a run's checkpoints hold; their weights as a model")
+    p = command(checkpoint, "info", checkpoint_info, "step, ranks, tasks and size of a checkpoint")
+    p.add_argument("checkpoint", help="its folder, or that of a run, whose newest one is taken")
+    p = command(checkpoint, "export", checkpoint_export, "its weights as a model folder")
+    p.add_argument("checkpoint", help="its folder, or that of a run, whose newest one is taken")
+    p.add_argument("--out", metavar="RUN", help="folder to write model/ into (default: that of its run)")
+    p = command(checkpoint, "convert", checkpoint_convert, "DeepSpeed's universal form, for other programs")
+    p.add_argument("checkpoint", help="its folder, or that of a run, whose newest one is taken")
+    p.add_argument("--out", metavar="FOLDER", required=True, help="new folder to write")
 
 
 def checkpoint_info(args: argparse.Namespace) -> int:

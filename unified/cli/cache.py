@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unified.cli.parsing import Commands, command, positive
 from unified.errors import UserError, did_you_mean, file_error
 
 if TYPE_CHECKING:
@@ -17,6 +18,29 @@ if TYPE_CHECKING:
     from unified.tokenization.tokenizer_set import TokenizerSet
 
 DEFAULT_OUT = "runs/codes"
+EXAMPLES = """\
+examples:
+  unified cache pixels.yaml --tokenizer unified_io --out /data/codes
+  unified cache coco_inpaint,nyu_depth --model runs/base --out /data/codes --shard 2/8
+  torchrun --nproc-per-node 8 --no-python unified cache pixels.yaml --tokenizer unified_io --out /data/codes
+
+a killed command goes on where it stopped; training reads the folder with data.cache=/data/codes
+"""
+
+
+def add(commands: Commands) -> None:
+    p = command(commands, "cache", cache, "make the image codes of picture answers once", EXAMPLES)
+    p.add_argument("what", metavar="MIXTURE|TASK[,..]", help="names or paths of YAML files")
+    p.add_argument("--tokenizer", metavar="SET", help="name or folder of the tokenizer set")
+    p.add_argument("--model", metavar="RUN", help="run or model folder whose set and picture size are meant")
+    p.add_argument("--split", default="train", help="(default: %(default)s)")
+    p.add_argument(
+        "--size", type=positive, help="side of the encoded pictures (default: the set's or model's)"
+    )
+    p.add_argument("--out", default=DEFAULT_OUT, help="folder of the cache (default: %(default)s)")
+    p.add_argument(
+        "--shard", default="1/1", metavar="I/N", help="do the I-th of N parts, e.g. one on each host"
+    )
 
 
 def cache(args: argparse.Namespace) -> int:
