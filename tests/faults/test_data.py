@@ -64,19 +64,28 @@ def test_more_end_the_run(tmp_path):
     assert "the same command continues" in errors
 
 
-@pytest.mark.parametrize("name", ["images"])
-def test_data_that_goes_away(tmp_path, whole, name):
+def test_pictures_that_go_away_end_the_run_and_lose_nothing(tmp_path, whole):
     folder = write_data(tmp_path)
     processes = run_until(25, 2, cwd=folder)
-    (folder / name).rename(folder / "away")
+    (folder / "images").rename(folder / "away")
     results = finish(processes, timeout=120)
     errors = "".join(err for *_, err in results)
     assert [code for code, *_ in results] == [2, 2], errors[-3000:]
-    assert "error: " in errors and name in errors and "Traceback" not in errors, errors[-3000:]
+    assert "error: " in errors and "images" in errors and "Traceback" not in errors, errors[-3000:]
     newest = complete(folder / "runs/x")[-1]
 
-    (folder / "away").rename(folder / name)
+    (folder / "away").rename(folder / "images")
     (folder / "runs/x/skipped.jsonl").unlink(missing_ok=True)
     (code, out, err), _ = run(2, TRAIN, "x.yaml", cwd=folder)
     assert code == 0 and f"continues runs/x/checkpoints/{newest.name}" in out, err[-2000:]
+    assert curve(folder / "runs/x") == curve(whole[0] / "runs/x")
+
+
+def test_rows_that_go_away_change_nothing(tmp_path, whole):
+    """The file is open, so it stays readable under whatever name, or none."""
+    folder = write_data(tmp_path)
+    processes = run_until(25, 2, cwd=folder)
+    (folder / "rows.jsonl").unlink()
+    results = finish(processes, timeout=120)
+    assert [code for code, *_ in results] == [0, 0], results
     assert curve(folder / "runs/x") == curve(whole[0] / "runs/x")
