@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from unified.errors import NO_ROOM, UserError, file_error
@@ -189,6 +190,8 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     line = ProgressLine(list(rows)) if ranks.main else None
     skips = SkipLog(skipped, rows)
     meter = Meter(list(rows), config.data.batch_size)
+    if resumed and resumed.meter:
+        meter.restore(resumed.meter)
     saved_step, saved_at = step, seconds
 
     def report() -> None:
@@ -202,7 +205,11 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
         nonlocal saved_step, saved_at
         with meter.paused():
             checkpoints.save_checkpoint(
-                engine, ranks, config.folder, meta(step, seconds), config.checkpoint.keep
+                engine,
+                ranks,
+                config.folder,
+                replace(meta(step, seconds), meter=meter.state()),
+                config.checkpoint.keep,
             )
         saved_step, saved_at = step, agreed.seconds
 
@@ -246,7 +253,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
             if due(step, config.eval.every_steps):
                 publish(evaluate=True)
 
-        if meter.steps:
+        if meter.steps and not agreed.signal:
             report()
         for closing in (*trackers, *([line] if line else [])):
             closing.close()

@@ -109,6 +109,15 @@ def test_a_stopped_run_continues_to_the_same_bits(whole, folder):
     ).read_bytes()
 
 
+def test_a_report_counts_the_steps_before_the_checkpoint(folder):
+    train(folder, 1, "run=runs/thirds", "log_every=3")
+    newest_but_one, _ = complete(folder / "runs/thirds")
+    assert newest_but_one.name == "step_00000028"
+    train(folder, 1, "run=runs/later", "log_every=3", "--resume", str(newest_but_one))
+    later, whole = curve(folder / "runs/later"), curve(folder / "runs/thirds")
+    assert [line["step"] for line in later] == [30] and later == whole[-1:]
+
+
 def test_a_run_that_does_not_fit_its_checkpoint_is_refused(whole, folder):
     _, err = train(folder, 2, "data.batch_size=4", "tasks=[toybox_refer]", code=2)
     assert err.count("error: ") == 1  # one rank speaks

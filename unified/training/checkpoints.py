@@ -60,6 +60,8 @@ class Meta:
     """The model's configuration."""
     config: dict[str, Any]
     """The run's configuration, for the record: what must not change stands in the fields above."""
+    meter: dict[str, Any] | None = None
+    """Sums of the steps that no report has told yet, as `Meter.state` gives them."""
 
     @classmethod
     def of(

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -223,11 +223,16 @@ class Trainer:
         )
 
 
+KEPT = ("tokens", "places", "overflow", "wait", "steps", "norms", "lr")
+"""Attributes of a Meter that a checkpoint keeps as they are."""
+
+
 class Meter:
     """Means over the steps since the last report."""
 
     def __init__(self, tasks: Sequence[str], batch_size: int) -> None:
         self.tasks, self.batch_size = list(tasks), batch_size
+        self.lr = 0.0
         self._reset()
 
     def _reset(self) -> None:
@@ -246,6 +251,17 @@ class Meter:
         self.steps += 1
         self.norms.append(report.grad_norm)
         self.lr = report.lr
+
+    def state(self) -> dict[str, Any]:
+        """JSON data: what `restore` needs so that a run that goes on from here reports what it would have."""
+        elapsed = time.perf_counter() - self.since
+        return {"sums": self.sums.tolist(), "elapsed": elapsed} | {name: getattr(self, name) for name in KEPT}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.sums = torch.tensor(state["sums"], dtype=torch.float64)
+        self.since = time.perf_counter() - state["elapsed"]
+        for name in KEPT:
+            setattr(self, name, state[name])
 
     @contextmanager
     def paused(self) -> Iterator[None]:
