@@ -1,16 +1,20 @@
-"""The memory estimate beside what is measured: the tensors that a forward pass keeps."""
+"""The memory estimate beside what is measured: the tensors that a forward pass and an engine keep."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from processes import run
 
 from unified.data.collate import Batch
 from unified.model import UnifiedConfig, UnifiedModel
 from unified.objectives.base import build_objective
 from unified.training.config import EngineConfig
-from unified.training.memory import MicroBatch, activations, estimate
+from unified.training.memory import MicroBatch, activations, estimate, model_states, weights_of
 
+WORKER = Path(__file__).parent / "memory_worker.py"
 SMALL = {
     "encoder_layers": 3, "decoder_layers": 2, "image_size": 64, "target_grid": 4, "vocab_size": 5000,
     "image_vocab_size": 2000,
@@ -89,3 +93,36 @@ def test_what_saves_memory():
     assert total(3) > total(3, offload="optimizer") > total(3, offload="all")
     assert total() > total(activation_checkpointing=True)
     assert total(attention="eager") > total() > total(batch=replace(whole, rows=4))
+
+
+# ------------------------------------------------------------------ states of an engine
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """What two ranks hold: {zero stage and precision: bytes between steps, bytes before the update}."""
+    out = tmp_path_factory.mktemp("memory") / "bytes.json"
+    for code, _, err in run(2, WORKER, out):
+        assert code == 0, err[-3000:]
+    return json.loads(out.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("zero", [0, 1, 2, 3])
+def test_states_are_those_that_an_engine_holds(engines, zero, precision):
+    if zero == 0 and precision == "bf16":
+        pytest.skip("bf16 needs ZeRO")
+    measured = engines[f"{zero} {precision}"]
+    weights = weights_of(measured["shape"])
+    assert weights.total == measured["parameters"]
+    ours = model_states(weights, EngineConfig(zero=zero, precision=precision), "adamw", False, 2)
+    between = ours.weights + ours.optimizer
+    share, size = weights.total / 2, 4 if precision == "fp32" else 2
+    if zero == 3:  # it keeps its gradients and its bucket; they exist twice in the update only
+        between += 4 * share + 4 * measured["bucket"]
+    if zero == 1 and precision == "bf16":  # and this one the sum of gradients in float32
+        between += 4 * weights.total
+    assert measured["between"] == pytest.approx(between, rel=0.02)
+    assert measured["before"] <= 1.02 * (ours.total)
+    assert measured["before"] >= 0.98 * (between + (size * share if zero < 3 else 0))
