@@ -15,6 +15,7 @@ from unified.cli import (
     checkpoint,
     convert,
     demo,
+    doctor,
     estimate,
     evaluate,
     mixture,
@@ -25,7 +26,7 @@ from unified.cli import (
 from unified.cli.parsing import Help, Parser, Version, add_debug, choices
 from unified.errors import UserError, file_error
 
-GROUPS = (tasks, mixture, checkpoint, cache, tokenizers, evaluate, prompt, convert, estimate, demo)
+GROUPS = (tasks, mixture, checkpoint, cache, tokenizers, evaluate, prompt, convert, estimate, demo, doctor)
 """In the order of the help."""
 
 EXAMPLES = """\
