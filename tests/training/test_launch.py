@@ -16,7 +16,7 @@ SHOW = (
     "is_main(), e['LOCAL_RANK'], e.get('LOCAL_WORLD_SIZE'), e['MASTER_PORT'], e.get('GLOO_SOCKET_IFNAME'))"
 )
 DROPPED = ("OMP_NUM_THREADS", "RANK", "WORLD_SIZE", "LOCAL_RANK", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT",
-           "MASTER_PORT", "LOCAL_WORLD_SIZE", "LOCAL_SIZE", "GLOO_SOCKET_IFNAME")  # fmt: skip
+           "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE", "LOCAL_SIZE", "GLOO_SOCKET_IFNAME")  # fmt: skip
 
 
 def shown(parent=None, **environment):

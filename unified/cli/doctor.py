@@ -29,9 +29,7 @@ def add(commands: Commands) -> None:
 def doctor(args: argparse.Namespace) -> int:
     """0, or 1 where something that is needed does not work."""
     from unified.training.doctor import examine
-    from unified.training.launch import prepare_environment
 
-    prepare_environment()
     found = examine(Path(args.runs).expanduser())
     width = max(len(finding.name) for finding in found)
     marks = {"good": "  ", "note": "! ", "bad": "X "}
