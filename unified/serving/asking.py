@@ -73,18 +73,13 @@ class Asker:
             raise UserError(
                 f"this model knows no task '{name}'{did_you_mean(name, list(self.tasks)) or known}"
             )
-        spec = task.spec
-        return self._question(task, spec.input.eval_prompt or spec.input.prompt[0].text, images, fields)
+        return self._question(task, asked_prompt(task.spec), images, fields)
 
     def _question(
         self, task: LoadedTask, prompt: str, images: Sequence[Any], fields: Mapping[str, Any]
     ) -> Question:
         spec = task.spec
-        ranked = spec.options is not None and spec.options.decode == "rank"
-        options = [spec.options.field or spec.options.pool] if spec.options is not None and ranked else []
-        needed = list(
-            dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *filter(None, options)])
-        )
+        needed = needed_fields(spec, prompt)
         row = dict(fields)
         named = [name for name in spec.input.images if name not in row]
         if len(images) > len(named):
@@ -185,6 +180,18 @@ class Asker:
                 f"target '{target}': no task of this model answers so; it knows {', '.join(known)}"
             )
         return found
+
+
+def asked_prompt(spec: TaskSpec) -> str:
+    """The template that a task is asked by."""
+    return spec.input.eval_prompt or spec.input.prompt[0].text
+
+
+def needed_fields(spec: TaskSpec, prompt: str) -> list[str]:
+    """What a question by a prompt must be given: images, fields of the prompt, options to be ranked."""
+    ranked = spec.options is not None and spec.options.decode == "rank"
+    options = [spec.options.field or spec.options.pool] if spec.options is not None and ranked else []
+    return list(dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *filter(None, options)]))
 
 
 def _check_places(spec: TaskSpec, values: Mapping[str, Value]) -> None:

@@ -60,6 +60,7 @@ class Pipeline:
     def __init__(self, loaded: ModelFolder) -> None:
         processor = loaded.processor
         self.folder, self.model, self.trained = loaded.path, loaded.model, loaded.trained
+        self.processor = processor
         self._predictor = Predictor(loaded.model, processor)
         self._asker = Asker(loaded.tasks, image_size=processor.image_size, target_size=processor.target_size)
 
