@@ -85,6 +85,19 @@ def test_cache(tmp_path):
     assert "image codes: of 1 task(s) from runs/codes" in trained and "dry run: one step" in trained
 
 
+def test_mixtures(tmp_path):
+    beside(tmp_path, "docs")
+    page = (ROOT / "docs/mixtures.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
+    assert example == (ROOT / "docs/example/mixture.yaml").read_text()
+    shown, lengths = (run(command, tmp_path) for command in commands("docs/mixtures.md"))
+    assert f"```\n{shown}```" in page
+    assert "data: {packing: {encoder: " in lengths
+    shipped = {p.stem for p in (ROOT / "task_specs/mixtures").glob("*.yaml")}
+    table = page[page.index("## Shipped") :]
+    assert set(re.findall(r"`(\w+)`", table)) == shipped
+
+
 @pytest.mark.slow
 def test_unified_io(tmp_path):
     """With random weights in place of the download."""
