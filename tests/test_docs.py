@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unified.training.config import DataConfig, EngineConfig, OptimConfig
 from unified.values import types as values
 from unified.values.draw import draw
 
@@ -96,6 +97,20 @@ def test_mixtures(tmp_path):
     shipped = {p.stem for p in (ROOT / "task_specs/mixtures").glob("*.yaml")}
     table = page[page.index("## Shipped") :]
     assert set(re.findall(r"`(\w+)`", table)) == shipped
+
+
+def test_training(tmp_path):
+    beside(tmp_path, "train.py")
+    assert all("dry run: one step" in run(command, tmp_path) for command in commands("docs/training.md"))
+    page = (ROOT / "docs/training.md").read_text()
+    assert set(re.findall(r"`(\w+\.yaml)`", page)) == {p.name for p in (ROOT / "configs").glob("*.yaml")}
+    named = set(re.findall(r"`(?:engine|data|optim)\.(\w+)", page))
+    assert named <= {key for part in (EngineConfig, DataConfig, OptimConfig) for key in part.model_fields}
+
+
+def test_faq(tmp_path):
+    estimate, doctor = (run(command, tmp_path) for command in commands("docs/faq.md"))
+    assert "zero 3" in estimate and "toy weights" in doctor
 
 
 @pytest.mark.slow
