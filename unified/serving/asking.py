@@ -73,18 +73,12 @@ class Asker:
             raise UserError(
                 f"this model knows no task '{name}'{did_you_mean(name, list(self.tasks)) or known}"
             )
-        spec = task.spec
-        return self._question(task, spec.input.eval_prompt or spec.input.prompt[0].text, images, fields)
+        return self._question(task, asked_prompt(task.spec), images, fields)
 
     def _question(
         self, task: LoadedTask, prompt: str, images: Sequence[Any], fields: Mapping[str, Any]
     ) -> Question:
-        spec = task.spec
-        ranked = spec.options is not None and spec.options.decode == "rank"
-        options = [spec.options.field or spec.options.pool] if spec.options is not None and ranked else []
-        needed = list(
-            dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *filter(None, options)])
-        )
+        spec, needed = task.spec, needed_fields(task.spec, prompt)
         row = dict(fields)
         named = [name for name in spec.input.images if name not in row]
         if len(images) > len(named):
@@ -187,6 +181,18 @@ class Asker:
         return found
 
 
+def asked_prompt(spec: TaskSpec) -> str:
+    """The template that a task is asked with."""
+    return spec.input.eval_prompt or spec.input.prompt[0].text
+
+
+def needed_fields(spec: TaskSpec, prompt: str) -> list[str]:
+    """Names of the fields without which a task cannot be asked with that template, pictures first."""
+    ranked = spec.options is not None and spec.options.decode == "rank"
+    options = [spec.options.field or spec.options.pool] if spec.options is not None and ranked else []
+    return list(dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *filter(None, options)]))
+
+
 def _check_places(spec: TaskSpec, values: Mapping[str, Value]) -> None:
     """Raises BadRow for a place that no pixel of its image lies in: the model would never hear of it."""
     for name, value in values.items():
@@ -253,7 +259,7 @@ def _coordinates(text: str, kind: FieldType, name: str) -> list[list[float]]:
         numbers = [float(part) for part in re.split(r"[\s,;]+", text.strip(" ()[]"))]
     except ValueError:
         numbers = []
-    if not numbers or len(numbers) % group:
+    if not numbers or len(numbers) % group or not np.isfinite(numbers).all():
         what = "x1 y1 x2 y2" if group == 4 else "x y"
         raise UserError(f"field '{name}': '{text}' is not a place; write pixels of the image as: {what}")
     return [numbers[i : i + group] for i in range(0, len(numbers), group)]

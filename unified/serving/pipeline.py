@@ -23,6 +23,7 @@ from unified.serving.asking import Asker, Question, to_image
 from unified.serving.result import Result
 from unified.specs.load import LoadedTask
 from unified.specs.schema import FieldType, GenerationSpec
+from unified.tokenization.processor import Processor
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,14 @@ class Pipeline:
     def tasks(self) -> dict[str, LoadedTask]:
         """The tasks that the model carries, by name."""
         return self._asker.tasks
+
+    @property
+    def processor(self) -> Processor:
+        return self._predictor.processor
+
+    def find(self, name: str) -> LoadedTask | None:
+        """The task of that name, or whose name ends in it; None where there is none, or several."""
+        return self._asker.find(name)
 
     @overload
     def __call__(
@@ -120,7 +129,7 @@ class Pipeline:
         generation: Mapping[str, Any] | None = None, **fields: Any,
     ) -> Question:  # fmt: skip
         """What would be asked with these arguments, for `answer`. Raises UserError for bad input."""
-        if self._asker.find(prompt) is not None:
+        if self.find(prompt) is not None:
             if target is not None:
                 raise UserError(f"'{prompt}' is a task, which knows its kind of answer; leave `target` out")
             return self.task_question(prompt, _listed(image), fields, generation)
@@ -129,7 +138,14 @@ class Pipeline:
                 f"'{prompt}' is no task of this model, so there are no fields to fill ({', '.join(fields)}); "
                 f"tasks: {', '.join(self.tasks) or 'none'}"
             )
-        return self._checked(self._asker.freely(prompt, _listed(image), target), generation)
+        return self.free_question(prompt, _listed(image), target, generation)
+
+    def free_question(
+        self, prompt: str, images: Sequence[Any] = (), target: FieldType | None = None,
+        generation: Mapping[str, Any] | None = None,
+    ) -> Question:  # fmt: skip
+        """A question in free words, even where they are the name of a task, for `answer`."""
+        return self._checked(self._asker.freely(prompt, images, target), generation)
 
     def task_question(
         self, task: str, images: Sequence[Any], fields: Mapping[str, Any],
