@@ -61,7 +61,7 @@ class LabelValue(Answered):
 
 class NumberValue(Answered):
     type: Literal["number"]
-    number: float | None
+    number: float | None = Field(None, description="Left out where the output was no number.")
 
 
 class BoxesValue(Answered):
@@ -128,7 +128,7 @@ class DepthValue(Map):
 
 
 class Answer(BaseModel):
-    task: str | None = Field(description="The task whose rules were followed, if any.")
+    task: str | None = Field(None, description="The task whose rules were followed, if any.")
     prompt: str = Field(description="What the model was asked.")
     text: str = Field(description="The answer in words.")
     value: Annotated[
@@ -136,7 +136,7 @@ class Answer(BaseModel):
         | GroundedTextValue | ImageValue | NormalsValue | MaskValue | SegmentationValue | DepthValue,
         Field(discriminator="type"),
     ]  # fmt: skip
-    score: float | None = Field(description="Log-probability, where nothing was sampled.")
+    score: float | None = Field(None, description="Log-probability, where nothing was sampled.")
     malformed: bool = Field(description="The output was no whole answer; `value` is what could be read.")
     drawn: Png | None = None
 
@@ -153,7 +153,7 @@ class TaskInfo(BaseModel):
     answer: str = Field(description="Type of the answer's value.")
     prompt: str
     fields: list[FieldInfo]
-    options: list[str] | None = Field(description="The only answers there are, where they are fixed.")
+    options: list[str] | None = Field(None, description="The only answers there are, where they are fixed.")
 
 
 class TaskList(BaseModel):
