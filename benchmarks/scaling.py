@@ -1,10 +1,11 @@
 """Tokens a second of one process and of two, each with one thread: what is lost in exchanging gradients.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --config demo --steps 20 engine.zero=1
+    python benchmarks/scaling.py data.batch_size=128 data.micro_batch=16  # gradients are exchanged less often
 
-The same steps on one process and on two (half a batch each); the second half of the steps counts. A ratio of
-2 would be perfect; memory bandwidth, which two cores share, is part of what is missing.
+The same steps on one process and on two (half a batch each), each reading its own data (`data.workers=0`: a
+worker of the one process would use the second core); the second half of the steps counts. A ratio of 2 would
+be perfect; memory bandwidth, which two cores share, is part of what is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def tokens_per_second(processes: int, config: str, steps: int, overrides: list[s
     with tempfile.TemporaryDirectory() as folder:
         changes = [
             f"run={folder}/run", f"optim.steps={steps}", "optim.minutes=null", "eval.at_end=false",
-            "log_every=1", "track=[jsonl]", *overrides,
+            "log_every=1", "track=[jsonl]", "data.workers=0", *overrides,
         ]  # fmt: skip
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         subprocess.run(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unified.training.config import DataConfig, EngineConfig, OptimConfig
 from unified.values import types as values
 from unified.values.draw import draw
 
@@ -83,6 +84,33 @@ def test_cache(tmp_path):
     made, trained = (run(command, tmp_path) for command in commands("docs/cache.md"))
     assert "20 rows encoded, 0 were there; runs/codes" in made
     assert "image codes: of 1 task(s) from runs/codes" in trained and "dry run: one step" in trained
+
+
+def test_mixtures(tmp_path):
+    beside(tmp_path, "docs")
+    page = (ROOT / "docs/mixtures.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
+    assert example == (ROOT / "docs/example/mixture.yaml").read_text()
+    shown, lengths = (run(command, tmp_path) for command in commands("docs/mixtures.md"))
+    assert f"```\n{shown}```" in page
+    assert "data: {packing: {encoder: " in lengths
+    shipped = {p.stem for p in (ROOT / "task_specs/mixtures").glob("*.yaml")}
+    table = page[page.index("## Shipped") :]
+    assert set(re.findall(r"`(\w+)`", table)) == shipped
+
+
+def test_training(tmp_path):
+    beside(tmp_path, "train.py")
+    assert all("dry run: one step" in run(command, tmp_path) for command in commands("docs/training.md"))
+    page = (ROOT / "docs/training.md").read_text()
+    assert set(re.findall(r"`(\w+\.yaml)`", page)) == {p.name for p in (ROOT / "configs").glob("*.yaml")}
+    named = set(re.findall(r"`(?:engine|data|optim)\.(\w+)", page))
+    assert named <= {key for part in (EngineConfig, DataConfig, OptimConfig) for key in part.model_fields}
+
+
+def test_faq(tmp_path):
+    estimate, doctor = (run(command, tmp_path) for command in commands("docs/faq.md"))
+    assert "zero 3" in estimate and "toy weights" in doctor
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def test_an_image_by_greedy_search(pipe):
 def test_three_beams_for_two_prompts(pipe):
     """The reference searches for the whole length, and once more for a code that nobody asked for."""
     prompts, predictor = ["What does the image describe ?", "what is it ?"], pipe._predictor
-    questions = [pipe._question(p, i, None, {}) for p, i in zip(prompts, (WIDE, TALL), strict=True)]
+    questions = [pipe.question(p, i) for p, i in zip(prompts, (WIDE, TALL), strict=True)]
     inputs = predictor._inputs([predictor.processor.encode(q.example, q.task) for q in questions])
     config, memory = pipe.model.config, pipe.model.encode(**inputs)
     out = pipe.model.generate(

@@ -133,7 +133,7 @@ def test_auto_classes(small):
         inputs = processor(["What does the image describe ?"] * 2, images=[WIDE, TALL])
         ids = model.generate(**inputs, max_new_tokens=8, min_new_tokens=8)
         assert ids.shape == (2, 9) and len(processor.batch_decode(ids)) == 2
-        asked = pipe._question("caption", TALL, None, {})
+        asked = pipe.question("caption", TALL)
         encoded = pipe._predictor._inputs([pipe._predictor.processor.encode(asked.example, asked.task)])
         assert all((inputs[name][1] == encoded[name][0]).all() for name in encoded)
 

@@ -144,3 +144,24 @@ def test_command_line(run, tmp_path, capsys):
     assert '"type": "boxes"' in capsys.readouterr().out
     assert main(["prompt", str(run), "--task", "refer", "--image", str(path)]) == 2
     assert "missing: phrase" in capsys.readouterr().err
+
+
+def test_questions_of_several_tasks_share_batches_and_change_no_answer(pipe, monkeypatch):
+    asked = [
+        pipe.question("vqa_count", PHOTO, question="how many cubes ?"),
+        pipe.question("depth", PHOTO),
+        pipe.question("caption", PHOTO),
+        pipe.question("classify_shape", PHOTO),
+        pipe.question("what is this ?", PHOTO),
+        pipe.question("normals", PHOTO),
+    ]
+    alone = [pipe.answer([question])[0] for question in asked]
+    batches = []
+    generate = type(pipe.model).generate
+    monkeypatch.setattr(type(pipe.model), "generate", lambda *a, **k: batches.append(0) or generate(*a, **k))
+    together = pipe.answer(asked)
+    assert len(batches) == 2  # what is written, what is painted
+    for one, other in zip(alone, together, strict=True):
+        assert (one.ids, one.codes, one.task) == (other.ids, other.codes, other.task)
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+    assert pipe.way(asked[0]) == pipe.way(asked[2]) != pipe.way(asked[1])

@@ -58,7 +58,7 @@ def pipes(folder):
 
 
 def encoded(pipe, prompt, image=None):
-    question = pipe._question(prompt, image, None, {})
+    question = pipe.question(prompt, image)
     predictor = pipe._predictor
     return predictor._inputs([predictor.processor.encode(question.example, question.task)])
 
@@ -113,7 +113,7 @@ def test_options_end_twice(pipes):
     strict, mended = pipes
     asked = {"image": PHOTO, "options": ["a cat", "dog"]}
     scores = [pipe.rank("image_classification_options", ["a cat", "dog"], **asked) for pipe in pipes]
-    question = mended._question("image_classification_options", PHOTO, None, {"options": asked["options"]})
+    question = mended.question("image_classification_options", PHOTO, options=asked["options"])
     predictor = mended._predictor
     inputs = predictor._inputs([predictor.processor.encode(question.example, question.task)])
     for ends, found, pipe in zip((2, 1), scores, pipes, strict=True):
@@ -150,7 +150,7 @@ def test_image_options(pipes):
 def test_the_far_edge(pipes):
     """The last bin cannot be read."""
     for pipe, whole in zip(pipes, (False, True), strict=True):
-        question = pipe._question("refexp", PHOTO, None, {"phrase": "x"})
+        question = pipe.question("refexp", PHOTO, phrase="x")
         processor = pipe._predictor.processor
         value, malformed = processor.decode(
             question.task, [32999, 32999, 32250, 32000], None, question.example
@@ -177,7 +177,7 @@ def test_lists_of_prompts(pipes):
 
 def test_free_texts_end_after_the_official_length(pipes):
     strict, mended = pipes
-    question = strict._question("what is it ?", None, None, {})
+    question = strict.question("what is it ?")
     assert [pipe._predictor.processor.max_text_tokens(question.task) for pipe in pipes] == [128, 256]
     assert len(strict("what is it ?").ids) <= 128
 

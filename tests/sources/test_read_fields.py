@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import pytest
 from source_helpers import png_bytes, save_image, task_of
 
@@ -333,14 +333,16 @@ def test_unreadable_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_decompression_bombs_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+def test_decompression_bombs_are_refused_before_they_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     PIL.Image.new("1", (12_000, 12_000)).save(tmp_path / "bomb.png")
     assert (tmp_path / "bomb.png").stat().st_size < 100_000
-    began = time.perf_counter()
+    PIL.Image.new("1", (20_000, 20_000)).save(tmp_path / "worse.png")
+    monkeypatch.setattr(PIL.Image.Image, "load", lambda self: pytest.fail("unpacked"))
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", lambda self: pytest.fail("unpacked"))
     with pytest.raises(BadRow, match="12000 x 12000 pixels: too large"):
         read_image(tmp_path, "bomb.png")
-    assert time.perf_counter() - began < 0.5
-    PIL.Image.new("1", (20_000, 20_000)).save(tmp_path / "worse.png")
     with pytest.raises(BadRow, match="unreadable image worse.png"):
         read_image(tmp_path, "worse.png")
 
@@ -532,21 +534,6 @@ def test_specs_that_cannot_be_followed(tmp_path: Path, field: Any, message: str)
     with pytest.raises(UserError) as caught:
         read(tmp_path, field, "x")
     assert str(caught.value).startswith(f"{tmp_path}/task.yaml: ") and message in str(caught.value)
-
-
-def test_typed_rows_cost_microseconds(tmp_path: Path) -> None:
-    task = task_of(tmp_path, image={}, question={}, answer={"type": "label"}, box={})
-    row = {"image": IMAGE, "question": "how many?", "answer": "two", "box": np.array([[1.0, 2, 3, 4]])}
-    read_fields(task, row)
-
-    def once() -> float:
-        began = time.perf_counter()
-        for _ in range(100):
-            read_fields(task, row)
-        return (time.perf_counter() - began) / 100
-
-    # About 20 us on an idle core; the best of several runs, and room for slow machines.
-    assert min(once() for _ in range(10)) < 150e-6
 
 
 def test_mixed_tokens_become_text_with_numbered_objects(tmp_path: Path) -> None:

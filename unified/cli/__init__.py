@@ -20,13 +20,27 @@ from unified.cli import (
     evaluate,
     mixture,
     prompt,
+    serve,
     tasks,
     tokenizers,
 )
 from unified.cli.parsing import Help, Parser, Version, add_debug, choices
 from unified.errors import UserError, file_error
 
-GROUPS = (tasks, mixture, checkpoint, cache, tokenizers, evaluate, prompt, convert, estimate, demo, doctor)
+GROUPS = (
+    tasks,
+    mixture,
+    checkpoint,
+    cache,
+    tokenizers,
+    evaluate,
+    prompt,
+    serve,
+    convert,
+    estimate,
+    demo,
+    doctor,
+)
 """In the order of the help."""
 
 EXAMPLES = """\

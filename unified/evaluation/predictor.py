@@ -44,13 +44,12 @@ class Prediction:
 
 
 class Predictor:
-    """Answers examples of one task at a time, in batches of like length on the model's device."""
+    """Answers examples in batches of one way of decoding and like length, on the model's device."""
 
     def __init__(self, model: UnifiedModel, processor: Processor, *, batch_size: int = 32) -> None:
         self.model, self.processor, self.batch_size = model, processor, batch_size
         self._shared: tuple[tuple[str, ...], list[list[int]]] = ((), [])
 
-    @torch.inference_mode()
     def predict(
         self,
         task: LoadedTask,
@@ -60,26 +59,58 @@ class Predictor:
         scores: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[Prediction]:
-        """One prediction an example, in order. The true answers in the examples are not looked at. `seed` is
-        that of sampled generation; `scores` asks for those of answers that are generated, too (one more pass
-        of the decoder); `on_progress` is told how many are done."""
+        """`predict_each` for examples of one task."""
+        return self.predict_each(
+            [task] * len(examples), examples, seed=seed, scores=scores, on_progress=on_progress
+        )
+
+    @torch.inference_mode()
+    def predict_each(
+        self,
+        tasks: Sequence[LoadedTask],
+        examples: Sequence[Example],
+        *,
+        seed: int = 0,
+        scores: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[Prediction]:
+        """One prediction an example, in order; `tasks` are those of the examples, of which those that decode
+        alike share a batch. The true answers in the examples are not looked at. `seed` is that of sampled
+        generation; `scores` asks for those of answers that are generated, too (one more pass of the
+        decoder); `on_progress` is told how many are done."""
         torch.manual_seed(seed)
         # The answer is unknown when a model is asked, so it does not reach the encoding either.
         asked = [replace(example, target=()) for example in examples]
-        encoded = [self.processor.encode(example, task) for example in asked]
+        encoded = [self.processor.encode(e, task) for e, task in zip(asked, tasks, strict=True)]
         out: dict[int, Prediction] = {}
-        for rows in self._batches(encoded):
-            answers = self._answer(task, [asked[i] for i in rows], [encoded[i] for i in rows], scores)
+        for rows in self._batches(tasks, encoded):
+            answers = self._answer(
+                [tasks[i] for i in rows], [asked[i] for i in rows], [encoded[i] for i in rows], scores
+            )
             out |= dict(zip(rows, answers, strict=True))
             if on_progress is not None:
                 on_progress(len(out))
         return [out[i] for i in range(len(examples))]
 
-    def _batches(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
-        """Indices of rows with about the same number of images and ids."""
-        order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i].images), len(encoded[i].input_ids)))
-        for start in range(0, len(order), self.batch_size):
-            yield order[start : start + self.batch_size]
+    def way(self, task: LoadedTask) -> tuple[Any, ...]:
+        """How a task's answers are decoded: tasks that are equal in it can be answered in one batch."""
+        spec = task.spec
+        if spec.modality in DENSE_TYPES:
+            return "paint", *_knobs(task).items()
+        if spec.options is not None and spec.options.decode == "rank":
+            return ("rank",)
+        most = self.processor.max_text_tokens(task)
+        return "write", spec.generation.constrain, most, *_knobs(task).items()
+
+    def _batches(self, tasks: Sequence[LoadedTask], encoded: Sequence[Encoded]) -> Iterator[list[int]]:
+        """Indices of rows of one way, with about the same number of images and ids."""
+        ways: dict[tuple[Any, ...], list[int]] = {}
+        for i, task in enumerate(tasks):
+            ways.setdefault(self.way(task), []).append(i)
+        for rows in ways.values():
+            rows.sort(key=lambda i: (len(encoded[i].images), len(encoded[i].input_ids)))
+            for start in range(0, len(rows), self.batch_size):
+                yield rows[start : start + self.batch_size]
 
     @torch.inference_mode()
     def rank(
@@ -118,14 +149,17 @@ class Predictor:
         return (total / torch.tensor([mask.sum() for mask in masks]) if average else total).tolist()
 
     def _answer(
-        self, task: LoadedTask, examples: Sequence[Example], encoded: Sequence[Encoded], scores: bool
-    ) -> list[Prediction]:
+        self, tasks: Sequence[LoadedTask], examples: Sequence[Example], encoded: Sequence[Encoded],
+        scores: bool,
+    ) -> list[Prediction]:  # fmt: skip
+        """Of tasks that are decoded in the same way."""
         memory = self.model.encode(**self._inputs(encoded))
-        if task.spec.modality in DENSE_TYPES:
-            return self._paint(task, examples, memory, scores)
-        if task.spec.options is not None and task.spec.options.decode == "rank":
-            return self._rank(task, examples, memory)
-        return self._write(task, examples, memory, scores)
+        way = self.way(tasks[0])[0]
+        if way == "paint":
+            return self._paint(tasks, examples, memory, scores)
+        if way == "rank":
+            return self._rank(tasks, examples, memory)
+        return self._write(tasks, examples, memory, scores)
 
     def _inputs(self, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
         inputs = collate(encoded).to(self.model.device).inputs
@@ -142,25 +176,25 @@ class Predictor:
     # ------------------------------------------------------------------ text and locations
 
     def _write(
-        self, task: LoadedTask, examples: Sequence[Example], memory: Any, scores: bool
+        self, tasks: Sequence[LoadedTask], examples: Sequence[Example], memory: Any, scores: bool
     ) -> list[Prediction]:
         """Generation of text and locations."""
-        spec, quirks = task.spec, self.processor.quirks
+        first, quirks = tasks[0], self.processor.quirks
         processors = []
-        if spec.generation.constrain and not quirks.unconstrained:
-            grammars = [self.processor.grammar(task, example) for example in examples]
+        if first.spec.generation.constrain and not quirks.unconstrained:
+            grammars = [self.processor.grammar(t, e) for t, e in zip(tasks, examples, strict=True)]
             processors = [GrammarProcessor(grammars)]
-        most = self.processor.max_text_tokens(task)
+        most = self.processor.max_text_tokens(first)
         out = self.model.generate(
-            encoder_outputs=memory, max_new_tokens=most, logits_processor=processors, **_knobs(task),
+            encoder_outputs=memory, max_new_tokens=most, logits_processor=processors, **_knobs(first),
             **({"eos_token_id": None} if quirks.scores_run_on else {}),
         )  # fmt: skip
         told: list[float | None] = [None] * len(examples)
-        if scores and not spec.generation.do_sample:
+        if scores and not first.spec.generation.do_sample:
             told = list(self._written_scores(out, memory))
         eos = self.processor.tokenizers.vocabulary.eos_id
         predictions = []
-        for row, example, score in zip(out[:, 1:].tolist(), examples, told, strict=True):
+        for row, task, example, score in zip(out[:, 1:].tolist(), tasks, examples, told, strict=True):
             ids = row[: row.index(eos)] if eos in row else row
             predictions.append(replace(self._read(task, ids, None, example), score=score))
         return predictions
@@ -181,7 +215,9 @@ class Predictor:
         before = ended - (targets == config.eos_token_id).long() == 0
         return picked.masked_fill(~before, 0.0).sum(1).tolist()
 
-    def _rank(self, task: LoadedTask, examples: Sequence[Example], memory: Any) -> list[Prediction]:
+    def _rank(
+        self, tasks: Sequence[LoadedTask], examples: Sequence[Example], memory: Any
+    ) -> list[Prediction]:
         """The option of the highest probability. Options that all examples share are tokenised once."""
         first = examples[0].options or ()
         if all(example.options == examples[0].options for example in examples):
@@ -198,7 +234,7 @@ class Predictor:
                 score=float(score[b]),
                 option_scores=score[: len(row)].float().numpy(),
             )
-            for row, b, score, example in zip(answers, best, scores, examples, strict=True)
+            for row, b, score, task, example in zip(answers, best, scores, tasks, examples, strict=True)
         ]
 
     def _shared_ids(self, options: tuple[str, ...]) -> list[list[int]]:
@@ -236,7 +272,7 @@ class Predictor:
     # --------------------------------------------------------------------------- images
 
     def _paint(
-        self, task: LoadedTask, examples: Sequence[Example], memory: Any, scores: bool
+        self, tasks: Sequence[LoadedTask], examples: Sequence[Example], memory: Any, scores: bool
     ) -> list[Prediction]:
         """Generation of image codes, and their pixels. After the image's start the model scores image codes
         alone, so a fixed number of steps is all the constraint there is."""
@@ -246,16 +282,18 @@ class Predictor:
         )
         out = self.model.generate(
             encoder_outputs=memory, decoder_input_ids=start.repeat(len(examples), 1),
-            max_new_tokens=config.target_tokens, **_knobs(task),
+            max_new_tokens=config.target_tokens, **_knobs(tasks[0]),
         )  # fmt: skip
         codes = out[:, 2:] - config.vocab_size
         pixels = self._image_tokenizer().decode(codes).cpu().numpy()
         told: list[float | None] = [None] * len(examples)
-        if scores and not task.spec.generation.do_sample:
+        if scores and not tasks[0].spec.generation.do_sample:
             told = list(self._painted_scores(codes, memory))
         return [
             replace(self._read(task, [], image, example), codes=tuple(row), score=score)
-            for image, example, row, score in zip(pixels, examples, codes.tolist(), told, strict=True)
+            for image, task, example, row, score in zip(
+                pixels, tasks, examples, codes.tolist(), told, strict=True
+            )
         ]
 
     def _painted_scores(self, codes: Tensor, memory: Any) -> list[float]:

@@ -78,8 +78,7 @@ class Asker:
     def _question(
         self, task: LoadedTask, prompt: str, images: Sequence[Any], fields: Mapping[str, Any]
     ) -> Question:
-        spec = task.spec
-        needed = needed_fields(spec, prompt)
+        spec, needed = task.spec, needed_fields(task.spec, prompt)
         row = dict(fields)
         named = [name for name in spec.input.images if name not in row]
         if len(images) > len(named):
@@ -183,12 +182,12 @@ class Asker:
 
 
 def asked_prompt(spec: TaskSpec) -> str:
-    """The template that a task is asked by."""
+    """The template that a task is asked with."""
     return spec.input.eval_prompt or spec.input.prompt[0].text
 
 
 def needed_fields(spec: TaskSpec, prompt: str) -> list[str]:
-    """What a question by a prompt must be given: images, fields of the prompt, options to be ranked."""
+    """Names of the fields without which a task cannot be asked with that template, pictures first."""
     ranked = spec.options is not None and spec.options.decode == "rank"
     options = [spec.options.field or spec.options.pool] if spec.options is not None and ranked else []
     return list(dict.fromkeys([*spec.input.images, *sorted(template(prompt).fields), *filter(None, options)]))
@@ -260,7 +259,7 @@ def _coordinates(text: str, kind: FieldType, name: str) -> list[list[float]]:
         numbers = [float(part) for part in re.split(r"[\s,;]+", text.strip(" ()[]"))]
     except ValueError:
         numbers = []
-    if not numbers or len(numbers) % group:
+    if not numbers or len(numbers) % group or not np.isfinite(numbers).all():
         what = "x1 y1 x2 y2" if group == 4 else "x y"
         raise UserError(f"field '{name}': '{text}' is not a place; write pixels of the image as: {what}")
     return [numbers[i : i + group] for i in range(0, len(numbers), group)]

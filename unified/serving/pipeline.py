@@ -23,6 +23,7 @@ from unified.serving.asking import Asker, Question, to_image
 from unified.serving.result import Result
 from unified.specs.load import LoadedTask
 from unified.specs.schema import FieldType, GenerationSpec
+from unified.tokenization.processor import Processor
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,6 @@ class Pipeline:
     def __init__(self, loaded: ModelFolder) -> None:
         processor = loaded.processor
         self.folder, self.model, self.trained = loaded.path, loaded.model, loaded.trained
-        self.processor = processor
         self._predictor = Predictor(loaded.model, processor)
         self._asker = Asker(loaded.tasks, image_size=processor.image_size, target_size=processor.target_size)
 
@@ -68,6 +68,14 @@ class Pipeline:
     def tasks(self) -> dict[str, LoadedTask]:
         """The tasks that the model carries, by name."""
         return self._asker.tasks
+
+    @property
+    def processor(self) -> Processor:
+        return self._predictor.processor
+
+    def find(self, name: str) -> LoadedTask | None:
+        """The task of that name, or whose name ends in it; None where there is none, or several."""
+        return self._asker.find(name)
 
     @overload
     def __call__(
@@ -96,9 +104,11 @@ class Pipeline:
             images = [None] * len(prompt) if image is None else image
             if not isinstance(images, list) or len(images) != len(prompt):
                 raise UserError(f"{len(prompt)} prompts: give `image` as a list with one entry for each")
-            asked = [self._question(p, i, target, fields) for p, i in zip(prompt, images, strict=True)]
-            return self._answers([_decoded_by(question, generation) for question in asked])
-        return self._answers([_decoded_by(self._question(prompt, image, target, fields), generation)])[0]
+            asked = [
+                self.question(p, i, target, generation, **fields) for p, i in zip(prompt, images, strict=True)
+            ]
+            return self.answer(asked)
+        return self.answer([self.question(prompt, image, target, generation, **fields)])[0]
 
     def rank(
         self, prompt: str, answers: Sequence[Any], /, image: Any = None, *, average: bool = False,
@@ -110,24 +120,39 @@ class Pipeline:
         texts = sum(isinstance(answer, str) for answer in answers)
         if not answers or 0 < texts < len(answers):
             raise UserError("answers to rank: give a list of texts, or one of images (PIL images or arrays)")
-        question = self._question(prompt, image, None, fields)
-        self._check(question)
+        question = self.question(prompt, image, **fields)
         options = list(answers) if texts else [to_image(answer) for answer in answers]
         return self._predictor.rank(question.task, question.example, options, average=average)
 
-    def _question(
-        self, prompt: str, image: Any, target: FieldType | None, fields: Mapping[str, Any]
-    ) -> Question:
-        if self._asker.find(prompt) is not None:
+    def question(
+        self, prompt: str, image: Any = None, target: FieldType | None = None,
+        generation: Mapping[str, Any] | None = None, **fields: Any,
+    ) -> Question:  # fmt: skip
+        """What would be asked with these arguments, for `answer`. Raises UserError for bad input."""
+        if self.find(prompt) is not None:
             if target is not None:
                 raise UserError(f"'{prompt}' is a task, which knows its kind of answer; leave `target` out")
-            return self._asker.task(prompt, _listed(image), fields)
+            return self.task_question(prompt, _listed(image), fields, generation)
         if fields:
             raise UserError(
                 f"'{prompt}' is no task of this model, so there are no fields to fill ({', '.join(fields)}); "
                 f"tasks: {', '.join(self.tasks) or 'none'}"
             )
-        return self._asker.freely(prompt, _listed(image), target)
+        return self.free_question(prompt, _listed(image), target, generation)
+
+    def free_question(
+        self, prompt: str, images: Sequence[Any] = (), target: FieldType | None = None,
+        generation: Mapping[str, Any] | None = None,
+    ) -> Question:  # fmt: skip
+        """A question in free words, even where they are the name of a task, for `answer`."""
+        return self._checked(self._asker.freely(prompt, images, target), generation)
+
+    def task_question(
+        self, task: str, images: Sequence[Any], fields: Mapping[str, Any],
+        generation: Mapping[str, Any] | None = None,
+    ) -> Question:  # fmt: skip
+        """The question of a task, for `answer`; fields may have any name."""
+        return self._checked(self._asker.task(task, images, fields), generation)
 
     def task(self, name: str, image: Any = None, **fields: Any) -> Result:
         """Answers the question of a task, given what its prompt and its options need, by field name.
@@ -140,31 +165,33 @@ class Pipeline:
 
     def ask(self, task: str, images: Sequence[Any], fields: Mapping[str, Any]) -> Result:
         """As `task`, for fields of any name; an image may be given as the field that it fills, too."""
-        return self._answers([self._asker.task(task, images, fields)])[0]
+        return self.answer([self.task_question(task, images, fields)])[0]
 
-    def _answers(self, questions: Sequence[Question]) -> list[Result]:
-        """In batches of one task; the answers stay in order."""
-        groups: dict[str, list[int]] = {}
-        for i, question in enumerate(questions):
-            self._check(question)
-            groups.setdefault(question.task.identity, []).append(i)
-        results: dict[int, Result] = {}
-        for rows in groups.values():
-            examples = [questions[i].example for i in rows]
-            predictions = self._predictor.predict(questions[rows[0]].task, examples, scores=True)
-            for i, example, prediction in zip(rows, examples, predictions, strict=True):
-                results[i] = Result(
-                    prediction.value, words_of(example), example.images, questions[i].known_as,
-                    prediction.malformed, prediction.ids, prediction.score, prediction.codes,
-                )  # fmt: skip
-        return [results[i] for i in range(len(questions))]
+    def answer(self, questions: Sequence[Question]) -> list[Result]:
+        """The answers, in order; questions that are decoded alike (`way`) share batches, whatever their task
+        and words."""
+        if questions and not self.trained:
+            logger.warning("this model is RANDOMLY INITIALISED: the answer means nothing")
+        predictions = self._predictor.predict_each(
+            [question.task for question in questions], [q.example for q in questions], scores=True
+        )
+        return [
+            Result(
+                prediction.value, words_of(question.example), question.example.images, question.known_as,
+                prediction.malformed, prediction.ids, prediction.score, prediction.codes,
+            )
+            for question, prediction in zip(questions, predictions, strict=True)
+        ]  # fmt: skip
 
-    def _check(self, question: Question) -> None:
+    def way(self, question: Question) -> tuple[Any, ...]:
+        """What must be equal of questions that are to share a batch."""
+        return self._predictor.way(question.task)
+
+    def _checked(self, question: Question, generation: Mapping[str, Any] | None) -> Question:
         count, most = len(question.example.images), self.model.config.max_images
         if count > most:
             raise UserError(f"{count} images given; this model takes at most {most}")
-        if not self.trained:
-            logger.warning("this model is RANDOMLY INITIALISED: the answer means nothing")
+        return _decoded_by(question, generation)
 
     def __repr__(self) -> str:
         return f"Pipeline({str(self.folder)!r}, {len(self.tasks)} tasks, on {self.model.device})"

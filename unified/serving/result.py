@@ -114,13 +114,14 @@ class Result:
         elif suffix == ".txt":
             path.write_text(self.text + "\n")
         else:
-            picture = self._picture()
+            picture = self.picture()
             if picture.mode not in ("RGB", "L") and suffix != ".png":
                 raise UserError(f"{path}: a {type(self.value).__name__.lower()} map is saved as .png")
             picture.save(path)
         return path
 
-    def _picture(self) -> Pillow.Image:
+    def picture(self) -> Pillow.Image:
+        """The answer as the picture that `save` writes."""
         if (stored := as_picture(self.value)) is not None:
             return stored
         if isinstance(self.value, Text) and not self.images:

@@ -1,66 +1,102 @@
-"""Images from people whom nobody knows: read within limits, by the few decoders that they need."""
+"""Pictures from strangers: checked for their bytes, format and pixels before they are unpacked."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 from unified.errors import UserError
-from unified.sources.images import MAX_PIXELS, read_rgb
+from unified.sources.images import read_rgb
 from unified.specs.example import BadRow
+from unified.values.types import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-"""The decoders that see an upload, and no other: PIL has dozens, some of which start programs."""
-
-MAX_BYTES = 10 * 2**20
-"""The default limit of a file's size."""
 
 
-def read_image(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
-    """The picture in `data` as RGB: upright (EXIF), transparency over white, the first frame of several.
+class TooLarge(UserError):
+    """More bytes or pixels than are taken here."""
 
-    The size in pixels is read from the header, before anything is decompressed. Raises UserError for more
-    than `max_bytes` or `max_pixels`, for anything but FORMATS, and for broken files.
-    """
-    if not data:
-        raise UserError("the image is empty (0 bytes)")
-    if len(data) > max_bytes:
-        most = _megabytes(max_bytes)
-        raise UserError(f"the image has {_megabytes(len(data))}; at most {most} are taken: make it smaller")
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one picture: bytes of the file, pixels once it is unpacked."""
+
+    max_bytes: int = 10 * 2**20
+    max_pixels: int = 16_000_000
+
+
+def read_picture(data: bytes, name: str, limits: Limits) -> Image:
+    """The picture in a file's bytes: EXIF orientation applied, transparency over white, the first frame of
+    several. `name`: what the sender calls it, for messages. Raises TooLarge, and UserError for what is no
+    picture or a damaged one."""
+    picture = _opened(data, name, limits)
     try:
-        with warnings.catch_warnings():  # about sizes, which are checked below
+        return Image(read_rgb(picture, Path()))
+    except BadRow as bad:
+        raise _damaged(name, bad.__cause__ or bad) from None
+
+
+def read_map(data: bytes, name: str, limits: Limits) -> npt.NDArray[np.generic]:
+    """The stored numbers of a mask, depth map or segmentation, (h, w) or (h, w, c), no colours converted.
+    Raises as `read_picture` does."""
+    picture = _opened(data, name, limits)
+    try:
+        return np.array(picture)
+    except Exception as error:  # Pillow raises many kinds for broken files
+        raise _damaged(name, error) from None
+
+
+def from_base64(text: str, name: str, limits: Limits) -> bytes:
+    """The bytes of a base64 text or `data:` URI. Raises TooLarge, and UserError where it is neither."""
+    if text.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise UserError(f"{name}: write a data URI as data:image/png;base64,...")
+    elif text[:8].lower().startswith(("http://", "https://")):
+        raise UserError(f"{name}: addresses are not fetched; send the picture itself as base64")
+    if len(text) * 3 // 4 > limits.max_bytes + 3:
+        raise _too_many_bytes(len(text) * 3 // 4, name, limits)
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise UserError(f"{name}: is not base64; send a picture file's bytes in base64") from None
+
+
+def _opened(data: bytes, name: str, limits: Limits) -> Pillow.Image:
+    """With its header read and nothing unpacked."""
+    if len(data) > limits.max_bytes:
+        raise _too_many_bytes(len(data), name, limits)
+    if not data:
+        raise UserError(f"{name}: is empty; send a picture file")
+    try:
+        with warnings.catch_warnings():  # Pillow's, of sizes, which are checked below
             warnings.simplefilter("ignore")
             picture = Pillow.open(io.BytesIO(data), formats=FORMATS)
     except Pillow.DecompressionBombError:
-        raise UserError(_too_large(None, max_pixels)) from None
-    except UnidentifiedImageError:
+        raise TooLarge(f"{name}: has too many pixels; send a smaller picture") from None
+    except Exception:  # Pillow raises many kinds for broken files
         raise UserError(
-            "that is no image, or none of a kind taken here (PNG, JPEG, WebP, GIF, BMP)"
+            f"{name}: is no picture that can be read; send {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         ) from None
-    except Exception as error:  # PIL raises many kinds for broken files
-        raise UserError(_broken(error)) from None
-    if picture.width * picture.height > max_pixels:
-        raise UserError(_too_large(picture.size, max_pixels))
-    try:
-        with warnings.catch_warnings():  # about damaged EXIF, which is then left out
-            warnings.simplefilter("ignore")
-            return Pillow.fromarray(read_rgb(picture, Path()))
-    except BadRow as error:
-        raise UserError(_broken(error.__cause__ or error)) from None
+    if picture.width * picture.height > limits.max_pixels:
+        size = f"{picture.width} x {picture.height}"
+        most = f"{limits.max_pixels:,} pixels"
+        raise TooLarge(f"{name}: is {size} pixels large, more than {most}; send a smaller picture")
+    return picture
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 2**20:.3g} MB"
+def _damaged(name: str, error: BaseException) -> UserError:
+    return UserError(f"{name}: is damaged ({error or type(error).__name__}); save it again as PNG")
 
 
-def _too_large(size: tuple[int, int] | None, most: int) -> str:
-    told = f"{size[0]} x {size[1]}" if size else "far more"
-    return f"the image has {told} pixels; at most {most / 1e6:.3g} million are taken: make it smaller"
-
-
-def _broken(error: BaseException) -> str:
-    return f"the image is broken or cut short ({error or type(error).__name__}); save it again as PNG or JPEG"
+def _too_many_bytes(found: int, name: str, limits: Limits) -> TooLarge:
+    size, most = found / 2**20, limits.max_bytes / 2**20
+    return TooLarge(f"{name}: is {size:.1f} MB large, more than {most:g} MB; send a smaller picture")
