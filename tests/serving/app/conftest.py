@@ -44,7 +44,7 @@ def upload(tmp_path):
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving():
     """A context manager: a page's address while it is served."""
 

@@ -79,16 +79,14 @@ Image.effect_noise((64, 64), 50).save(WHOLE, "PNG")
 def test_bad_uploads(page, upload, picture, message):
     file = upload(picture)
     rest = [None] * (len(page.pictures) - 1)
-    questions = [
-        lambda: told(page.ask_task)("toybox_depth", file, *rest, *[""] * len(page.texts)),
-        lambda: told(page.received)("task", file, file, *rest),
-    ]
-    for ask in questions:
-        with pytest.raises(gr.Error) as raised:
-            ask()
-        assert raised.value.message.startswith(message) and raised.value.duration is None
+    with pytest.raises(gr.Error) as raised:
+        told(page.ask_task)("toybox_depth", file, *rest, *[""] * len(page.texts))
+    assert raised.value.message.startswith(message) and raised.value.duration is None
     with pytest.raises(gr.Error, match="image 1: "):
         told(page.ask_freely)("what is this ?", "", file)
+    problem, slot, *others = page.received(0, "task", file, *rest)
+    assert problem["visible"] and problem["value"].startswith(message.replace("image", "image 1"))
+    assert slot["value"] is None and not any("value" in other for other in others)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +139,10 @@ def test_forms_follow_the_task(page):
 def test_a_free_prompt_is_offered_one_more_picture(page, upload):
     file = upload()
     assert [u["visible"] for u in page.to_free(None, None, None, None)[1:]] == [True, False, False, False]
-    assert [u["visible"] for u in page.received("free", file, file, None, None, None)] == [True, True] + [
+    assert [u["visible"] for u in page.received(0, "free", file, None, None, None)[1:]] == [True, True] + [
         False
     ] * 2
-    assert all(u["visible"] for u in page.received("free", file, *[file] * 4))
+    assert all(u["visible"] for u in page.received(3, "free", *[file] * 4)[1:])
     words, kind, first, *_ = page.fresh_question()
     assert words and kind == "" and first["value"].size == (256, 256)
 

@@ -20,12 +20,12 @@ from unified.errors import UserError
 from unified.evaluation.samples import words_of
 from unified.preview.page import data_uri
 from unified.serving.app.answers import shown
-from unified.serving.app.forms import Blank, Filled, Form, read_file, read_images
+from unified.serving.app.forms import Blank, Filled, Form, read_images
 from unified.serving.app.scenes import draws_scenes, examples, scene
 from unified.serving.app.upload import Upload
 from unified.serving.asking import Question
 from unified.serving.pipeline import Pipeline
-from unified.serving.uploads import Limits, read_picture
+from unified.serving.uploads import Limits
 from unified.values.types import Image
 
 logger = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class Page:
                     )
                     for i in range(max(most, self.pipe.model.config.max_images))
                 ]  # fmt: skip
+                problem = gr.Markdown(visible=False, elem_classes="problem")
                 with gr.Tabs(selected="task" if first else "free") as tabs:
                     with gr.Tab("A task", id="task", visible=bool(first)) as task_tab:
                         self.task = gr.Dropdown(list(self.forms), value=first, label="task")
@@ -115,7 +116,7 @@ class Page:
                             ask_task = gr.Button("Answer", variant="primary")
                             self.fresh = gr.Button("Random toybox scene")
                     with gr.Tab("Your own words", id="free") as free_tab:
-                        prompt = gr.Textbox(label="prompt", lines=2, placeholder="What colour is the cube ?")
+                        prompt = gr.Textbox(label="prompt", lines=1, placeholder="What colour is the cube ?")
                         kinds = sorted({task.spec.modality for task in self.pipe.tasks.values()} - {"text"})
                         target = gr.Dropdown(
                             [("text, or what a known prompt asks for", ""), *kinds],
@@ -131,7 +132,7 @@ class Page:
                 )
                 drawn = gr.Image(
                     label="drawn", show_label=False, format="png", interactive=False, visible=False,
-                    elem_classes="picture",
+                    elem_classes=["picture", "drawn"],
                     buttons=["download", "fullscreen"],
                 )  # fmt: skip
                 note = gr.Markdown(elem_classes="note")
@@ -142,6 +143,7 @@ class Page:
         answer = [words, drawn, note, data, tokens]
         slots = [*self.pictures, *self.texts, *self.lists]
         form = [self.task, self.about, self.fresh, *slots]
+        # outside of the queue, so that forms are there while it is full; such an event can tell no error
         private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         model: dict[str, Any] = {"concurrency_limit": self.settings.concurrency, "concurrency_id": "model"}
 
@@ -155,8 +157,10 @@ class Page:
         fresh_free.click(told(self.fresh_question), None, free, **private)
         task_tab.select(told(self.to_task), self.task, [mode, *self.pictures], **private)
         free_tab.select(told(self.to_free), self.pictures, [mode, *self.pictures], **private)
-        for slot in self.pictures:
-            slot.upload(told(self.received), [mode, slot, *self.pictures], self.pictures, **private)
+        for i, slot in enumerate(self.pictures):
+            looked_at = [problem, *self.pictures]
+            slot.upload(functools.partial(self.received, i), [mode, *self.pictures], looked_at, **private)
+            slot.clear(lambda: gr.update(visible=False), None, problem, **private)
         if self.examples:
             gr.Markdown("### Examples")
             with gr.Row(elem_id="examples"):
@@ -263,11 +267,16 @@ class Page:
     def to_free(self, *pictures: str | None) -> list[Any]:
         return ["free", *self._free_slots(pictures)]
 
-    def received(self, mode: str, file: str | None, *pictures: str | None) -> list[Any]:
-        """A picture has come: it is looked at, and a free prompt is offered one more."""
-        if file is not None:
-            read_picture(read_file(file, "image", self.settings.limits), "image", self.settings.limits)
-        return self._free_slots(pictures) if mode == "free" else [gr.skip() for _ in pictures]
+    def received(self, i: int, mode: str, *pictures: str | None) -> list[Any]:
+        """Picture `i` has come. It is looked at: a bad one goes, and the page says why. A free prompt is
+        offered one more."""
+        slots = self._free_slots(pictures) if mode == "free" else [gr.update() for _ in pictures]
+        try:
+            read_images(pictures[i : i + 1], self.settings.limits)
+        except UserError as error:
+            slots[i]["value"] = None
+            return [gr.update(value=html.escape(str(error), quote=False), visible=True), *slots]
+        return [gr.update(visible=False), *slots]
 
     def _free_slots(self, pictures: Sequence[Any]) -> list[dict[str, Any]]:
         """One more than are filled, as far as the model takes so many."""
