@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from unified.cli import (
+    app,
     cache,
     checkpoint,
     convert,
@@ -35,6 +36,7 @@ GROUPS = (
     tokenizers,
     evaluate,
     prompt,
+    app,
     serve,
     convert,
     estimate,

@@ -36,12 +36,15 @@ def text_tokens(
     )
 
 
-def code_tokens(processor: Processor, codes: Sequence[int], loss: Sequence[float]) -> tuple[Token, ...]:
+def code_tokens(
+    processor: Processor, codes: Sequence[int], loss: Sequence[float] | None = None
+) -> tuple[Token, ...]:
     """Image codes, row by row."""
     vocabulary = processor.tokenizers.vocabulary
+    weights = [None] * len(codes) if loss is None else [float(weight) for weight in loss]
     return tuple(
-        Token(vocabulary.code_id(int(code)), "code", str(int(code)), float(weight))
-        for code, weight in zip(codes, loss, strict=True)
+        Token(vocabulary.code_id(int(code)), "code", str(int(code)), weight)
+        for code, weight in zip(codes, weights, strict=True)
     )
 
 

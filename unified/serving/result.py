@@ -36,6 +36,26 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
+def as_picture(value: Value) -> Pillow.Image | None:
+    """An image or map as the picture that stores its numbers; None for values without pixels."""
+    match value:
+        case Image() | Normals():
+            return Pillow.fromarray(to_image(value).pixels)
+        case Mask():
+            return Pillow.fromarray(np.where(value.array, np.uint8(255), np.uint8(0)))
+        case Depth(metres, valid):
+            millimetres = np.clip(np.rint(metres * 1000), 0, 65535)
+            if valid is not None:
+                millimetres = np.where(valid, millimetres, 0)
+            return Pillow.fromarray(millimetres.astype(np.uint16))
+        case Segmentation(classes, names):
+            picture = Pillow.fromarray(classes.astype(np.uint8)).convert("P")
+            picture.putdata(classes.astype(np.uint8).ravel())
+            picture.putpalette(palette(len(names)).astype(np.uint8).tobytes())
+            return picture
+    return None
+
+
 @dataclass(frozen=True)
 class Result:
     """One answer.
@@ -102,21 +122,8 @@ class Result:
 
     def picture(self) -> Pillow.Image:
         """The answer as the picture that `save` writes."""
-        match self.value:
-            case Image() | Normals():
-                return Pillow.fromarray(to_image(self.value).pixels)
-            case Mask():
-                return Pillow.fromarray(np.where(self.value.array, np.uint8(255), np.uint8(0)))
-            case Depth(metres, valid):
-                millimetres = np.clip(np.rint(metres * 1000), 0, 65535)
-                if valid is not None:
-                    millimetres = np.where(valid, millimetres, 0)
-                return Pillow.fromarray(millimetres.astype(np.uint16))
-            case Segmentation(classes, names):
-                picture = Pillow.fromarray(classes.astype(np.uint8)).convert("P")
-                picture.putdata(classes.astype(np.uint8).ravel())
-                picture.putpalette(palette(len(names)).astype(np.uint8).tobytes())
-                return picture
+        if (stored := as_picture(self.value)) is not None:
+            return stored
         if isinstance(self.value, Text) and not self.images:
             raise UserError("a text without an image is saved as .txt or .json")
         return Pillow.fromarray(self.drawn().pixels)

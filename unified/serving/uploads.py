@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +37,11 @@ def read_picture(data: bytes, name: str, limits: Limits) -> Image:
     """The picture in a file's bytes: EXIF orientation applied, transparency over white, the first frame of
     several. `name`: what the sender calls it, for messages. Raises TooLarge, and UserError for what is no
     picture or a damaged one."""
-    _opened(data, name, limits)
+    picture = _opened(data, name, limits)
     try:
-        return Image(read_rgb(data, Path()))
+        return Image(read_rgb(picture, Path()))
     except BadRow as bad:
-        raise UserError(f"{name}: {bad}") from None
+        raise _damaged(name, bad.__cause__ or bad) from None
 
 
 def read_map(data: bytes, name: str, limits: Limits) -> npt.NDArray[np.generic]:
@@ -50,7 +51,7 @@ def read_map(data: bytes, name: str, limits: Limits) -> npt.NDArray[np.generic]:
     try:
         return np.array(picture)
     except Exception as error:  # Pillow raises many kinds for broken files
-        raise UserError(f"{name}: is damaged ({error}); save it again as PNG") from None
+        raise _damaged(name, error) from None
 
 
 def from_base64(text: str, name: str, limits: Limits) -> bytes:
@@ -76,7 +77,9 @@ def _opened(data: bytes, name: str, limits: Limits) -> Pillow.Image:
     if not data:
         raise UserError(f"{name}: is empty; send a picture file")
     try:
-        picture = Pillow.open(io.BytesIO(data), formats=FORMATS)
+        with warnings.catch_warnings():  # Pillow's, of sizes, which are checked below
+            warnings.simplefilter("ignore")
+            picture = Pillow.open(io.BytesIO(data), formats=FORMATS)
     except Pillow.DecompressionBombError:
         raise TooLarge(f"{name}: has too many pixels; send a smaller picture") from None
     except Exception:  # Pillow raises many kinds for broken files
@@ -88,6 +91,10 @@ def _opened(data: bytes, name: str, limits: Limits) -> Pillow.Image:
         most = f"{limits.max_pixels:,} pixels"
         raise TooLarge(f"{name}: is {size} pixels large, more than {most}; send a smaller picture")
     return picture
+
+
+def _damaged(name: str, error: BaseException) -> UserError:
+    return UserError(f"{name}: is damaged ({error or type(error).__name__}); save it again as PNG")
 
 
 def _too_many_bytes(found: int, name: str, limits: Limits) -> TooLarge:
