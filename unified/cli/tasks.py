@@ -109,7 +109,8 @@ def tasks_check(args: argparse.Namespace) -> int:
 
 def tasks_preview(args: argparse.Namespace) -> int:
     """0, or 1 where a round trip through the tokenizers costs more than it may."""
-    from unified.preview.page import check_page, write_preview
+    from unified.evaluation.page import check_page
+    from unified.preview.page import write_preview
     from unified.preview.processor import preview_processor
     from unified.preview.rows import preview
     from unified.preview.terminal import table

@@ -48,12 +48,17 @@ class TaskResult:
     """{key, prompt, reference, prediction: words; score: of the headline metric, or None; worded: whether the
     words are the answer; inputs: [file], reference_image, prediction_image: files under the results folder,
     None where there is nothing to see}."""
+    worst: list[dict[str, Any]] = field(default_factory=list)
+    """As `samples`, those of the lowest scores by the metric `worst_by`, the worst first."""
+    worst_by: str | None = None
+    confusion: dict[str, Any] | None = None
+    """Of a closed set of answers: {labels: names, counts: a row a true answer, a column a given one}."""
 
 
 @dataclass
 class Results:
-    """An evaluation. `about`: model, split, limit, seed, versions, device, tokenizer hash, time;
-    `not_evaluated`: task -> what it lacks here."""
+    """An evaluation. `about`: model, split, limit, seed, versions, machine, device, command, tokenizer hash,
+    time; `not_evaluated`: task -> what it lacks here."""
 
     about: dict[str, Any]
     tasks: dict[str, TaskResult] = field(default_factory=dict)
