@@ -146,7 +146,7 @@ def tasks_new(args: argparse.Namespace) -> int:
         raise UserError(f"{path}: exists already, and is left as it is; choose another --out") from None
     except FileNotFoundError:
         raise UserError(f"{path}: the folder {path.parent} is not there; make it first") from None
-    print(f"wrote {path}; edit it, then: unified tasks check {path}")
+    print(f"wrote {path}; edit it, then: unified tasks check --data {path}")
     return 0
 
 
