@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import unified
+
 sys.path.append(str(Path(__file__).parent.parent / "evaluation"))  # tiny_model is shared
 
 
@@ -15,3 +17,8 @@ def run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs")
     return write_run(folder / "tiny", tiny_set(folder / "tokenizers"))
+
+
+@pytest.fixture(scope="session")
+def pipe():
+    return unified.pipeline("toy", "cpu")

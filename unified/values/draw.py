@@ -155,7 +155,8 @@ def _picture_of(
     level = np.zeros(value.metres.shape, np.int64)
     level[valid] = np.rint(((seen - low) / max(high - low, 1e-9)).clip(0, 1) * 255)
     pixels = np.where(valid[..., None], _turbo()[level], np.uint8(0))
-    legend = [Run(f"{low:.3g}\u00a0m", TURBO[0]), Run(" to "), Run(f"{high:.3g}\u00a0m", TURBO[-1])]
+    between = [Run("\u00a0\u00a0", colour) for colour in TURBO[1:-1]]
+    legend = [Run(f"{low:.3g}\u00a0m", TURBO[0]), *between, Run(f"{high:.3g}\u00a0m", TURBO[-1])]
     return Pillow.fromarray(pixels), legend
 
 

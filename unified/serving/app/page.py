@@ -130,12 +130,13 @@ class Page:
                     label="answer", lines=1, interactive=False, elem_classes="words", buttons=["copy"]
                 )
                 drawn = gr.Image(
-                    label="drawn", format="png", interactive=False, visible=False, elem_classes="picture",
+                    label="drawn", show_label=False, format="png", interactive=False, visible=False,
+                    elem_classes="picture",
                     buttons=["download", "fullscreen"],
                 )  # fmt: skip
                 note = gr.Markdown(elem_classes="note")
                 with gr.Accordion("JSON", open=False):
-                    data = gr.JSON(show_label=False)
+                    data = gr.JSON(show_label=False, open=True, max_height=400)
                 with gr.Accordion("Tokens", open=False):
                     tokens = gr.HTML()
         answer = [words, drawn, note, data, tokens]
@@ -280,7 +281,7 @@ def look() -> dict[str, Any]:
     theme = gr.themes.Soft(
         primary_hue="indigo", neutral_hue="slate", radius_size="md", font=FONT, font_mono=MONO
     )
-    return {"theme": theme, "css_paths": STYLE, "footer_links": ["settings"]}
+    return {"theme": theme, "css_paths": STYLE, "footer_links": ["gradio", "settings"]}
 
 
 def _slots(

@@ -15,11 +15,11 @@ from unified.values.types import Boxes, Label, Number, Points, Text, Texts, Valu
 SIDE = 256
 """Pixels of a scene: answers are as good as at the 64 that the toy model was trained on."""
 
-SHOWN = (
-    "vqa_colour", "refer", "depth", "segmentation_shape", "keypoints", "refer_mask", "grounded_caption",
-    "normals", "text_to_image", "inpaint",
-)  # fmt: skip
-"""Kinds of rows with an example on the page."""
+SHOWN = {
+    "vqa_colour": 0, "refer": 4, "depth": 3, "keypoints": 1, "grounded_caption": 4, "refer_mask": 2,
+    "segmentation_shape": 3, "normals": 4, "inpaint": 8, "vqa_count": 1,
+}  # fmt: skip
+"""The examples: kinds of rows, and which row of each."""
 
 
 def draws_scenes(form: Form) -> bool:
@@ -66,10 +66,10 @@ def typed(value: Value) -> str:
 def examples(forms: dict[str, Form]) -> dict[str, Filled]:
     """Of each kind in SHOWN that the model knows: a task, with its form filled."""
     chosen: dict[str, Filled] = {}
-    for kind in SHOWN:
+    for kind, row in SHOWN.items():
         for name, form in forms.items():
             source = form.task.spec.source
             if isinstance(source, ToyboxSource) and source.kind == kind:
-                chosen[name] = scene(form, 3)
+                chosen[name] = scene(form, row)
                 break
     return chosen

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABCMeta
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 
 def _file(self: gr.Image, payload: Any) -> str | None:
-    return None if payload is None else payload.path or ""
+    """The path, or "" for what is no upload: gradio passes on any path that comes without its `meta`."""
+    if payload is None:
+        return None
+    uploads = Path(self.GRADIO_CACHE).resolve()
+    there = bool(payload.path) and Path(payload.path).resolve().is_relative_to(uploads)
+    return payload.path if there else ""
 
 
 # gradio's own `preprocess` opens the picture, whatever its size and format, and has no words for a broken
