@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from unified.cli import (
     cache,
     checkpoint,
+    compare,
     convert,
     demo,
     doctor,
@@ -26,7 +27,20 @@ from unified.cli import (
 from unified.cli.parsing import Help, Parser, Version, add_debug, choices
 from unified.errors import UserError, file_error
 
-GROUPS = (tasks, mixture, checkpoint, cache, tokenizers, evaluate, prompt, convert, estimate, demo, doctor)
+GROUPS = (
+    tasks,
+    mixture,
+    checkpoint,
+    cache,
+    tokenizers,
+    evaluate,
+    compare,
+    prompt,
+    convert,
+    estimate,
+    demo,
+    doctor,
+)
 """In the order of the help."""
 
 EXAMPLES = """\
@@ -36,6 +50,7 @@ examples:
   unified tasks preview my_task.yaml --html preview.html
   unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
   unified eval runs/demo --tasks tag:grounding --limit 200
+  unified compare runs/demo runs/other
   unified convert unified-io small_1000k.bin models/small
 
 training is a script of its own: python train.py --help
