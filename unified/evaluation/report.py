@@ -12,7 +12,7 @@ from unified.evaluation.model_folder import HISTORY
 from unified.evaluation.page import template
 from unified.evaluation.report_tasks import row, task_section
 from unified.evaluation.report_training import charts, grids, line_of, read_lines, sparks
-from unified.evaluation.results import RESULTS, Results
+from unified.evaluation.results import RESULTS, Results, find_results
 
 SHOWN_FILES = ("model/run.yaml", "model/README.md")
 
@@ -25,13 +25,11 @@ def write_report(run_dir: Path) -> Path:
     training nor evaluation to report.
     """
     run_dir = Path(run_dir)
-    if not run_dir.is_dir():
-        raise UserError(
-            f"{run_dir}: is no folder of a run" if run_dir.exists() else f"{run_dir}: no such folder"
-        )
-    evaluations = [*run_dir.glob(RESULTS), *(run_dir / "eval").rglob(RESULTS)]
-    evaluated = max(evaluations, key=lambda p: p.stat().st_mtime).parent if evaluations else run_dir
-    results = Results.load(evaluated) if evaluations else None
+    evaluated = find_results(run_dir)
+    results = Results.load(evaluated) if evaluated else None
+    sections = []
+    if results is not None and evaluated is not None:
+        sections = [task_section(name, task, evaluated) for name, task in results.tasks.items()]
     steps, history = read_lines(run_dir / "metrics.jsonl"), _history(run_dir)
     if results is None and not steps:
         raise UserError(
@@ -45,9 +43,7 @@ def write_report(run_dir: Path) -> Path:
         rows=[row(name, task) for name, task in results.tasks.items()] if results else [],
         charts=charts(steps),
         sparks=sparks(steps),
-        tasks=[task_section(name, task, evaluated) for name, task in results.tasks.items()]
-        if results
-        else [],
+        tasks=sections,
         grids=grids(run_dir),
         command="\n".join(run["command"] for run in history if "command" in run),
         facts=_facts(results, history),

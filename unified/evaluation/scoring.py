@@ -128,8 +128,12 @@ class Judge:
 
 def is_mean(score: Score) -> bool:
     """Whether the value is the mean of the scores of the examples that have one."""
-    known = [s for s in score.per_example or () if not math.isnan(s)]
-    return bool(known) and math.isclose(score.value, float(np.mean(known)), rel_tol=1e-6, abs_tol=1e-9)
+    return is_mean_of(score.value, score.per_example or ())
+
+
+def is_mean_of(value: float, per_example: Sequence[float]) -> bool:
+    known = [s for s in per_example if not math.isnan(s)]
+    return bool(known) and math.isclose(value, float(np.mean(known)), rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _numerals(value: Texts, n: int) -> bool:

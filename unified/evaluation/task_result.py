@@ -76,6 +76,7 @@ def score_task(
         malformed=sum(p.malformed for p in predictions),
         seconds=round(seconds, 2),
         headline=judges[0].label,
+        headline_args=dict(judges[0].spec.args),
         metrics={judge.label: None for judge in judges},
     )
     answers = [predictions[i] for i in read.places]
