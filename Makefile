@@ -15,7 +15,7 @@ demo: env
 	$(BIN)/unified demo
 
 test: env
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: env
 	$(BIN)/pytest -m slow

@@ -1,5 +1,6 @@
 """Every ```bash block of these pages is run, in order, in an empty folder beside a copy of what it names."""
 
+import json
 import os
 import re
 import shlex
@@ -7,6 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +111,46 @@ def test_training(tmp_path):
     assert named <= {key for part in (EngineConfig, DataConfig, OptimConfig) for key in part.model_fields}
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def answers(url, process):
+    """Waits for a server."""
+    while True:
+        try:
+            return urllib.request.urlopen(url)
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.2)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_serving(tmp_path):
+    shutil.copy(ROOT / "docs/example/images/01.jpg", tmp_path / "room.png")
+    port = free_port()
+    start, *asked = (command.replace("8642", port) for command in commands("docs/serving.md"))
+    server = subprocess.Popen(
+        [sys.executable, "-m", *shlex.split(start.removesuffix(" &"))],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        answers(f"http://127.0.0.1:{port}/healthz", server)
+        words, depth, told, box, chat, health, metrics = (run(command, tmp_path) for command in asked)
+    finally:
+        server.terminate()
+        server.wait()
+    assert json.loads(words)["value"]["type"] == "text"
+    assert json.loads(depth)["value"]["png"]
+    assert json.loads(told)["name"] == "toybox_refer"
+    assert json.loads(box)["drawn"] and json.loads(box)["value"]["type"] == "boxes"
+    assert json.loads(chat)["choices"][0]["message"]["content"]
+    assert json.loads(health)["status"] == "ok" and 'route="/v1/prompt",status="200"} 2.0' in metrics
+
+
 def test_faq(tmp_path):
     estimate, doctor = (run(command, tmp_path) for command in commands("docs/faq.md"))
     assert "zero 3" in estimate and "toy weights" in doctor
@@ -161,10 +204,9 @@ def test_readme(tmp_path):
         if command.startswith("make "):  # they install; CI runs `make test`
             continue
         if "train.py" in command:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            command = re.sub(r"^(deepspeed|torchrun)", rf"\1 --master_port {port}", command) + " --dry-run"
+            command = (
+                re.sub(r"^(deepspeed|torchrun)", rf"\1 --master_port {free_port()}", command) + " --dry-run"
+            )
         run(command, tmp_path)
         done.append(command.split()[0])
     assert {"unified", "python", "deepspeed", "torchrun"} == set(done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unified.evaluation import answers, evaluator
+from unified.evaluation import answers, task_result
 from unified.evaluation.answers import answer_split, without_pictures
 from unified.evaluation.evaluator import evaluate
 from unified.evaluation.model_folder import load_model_folder
@@ -19,18 +19,23 @@ def loaded(run):
 
 
 def test_parts_change_no_number(loaded, monkeypatch, tmp_path):
-    monkeypatch.setattr(evaluator, "BASELINE_ROWS", 12)
+    monkeypatch.setattr(task_result, "BASELINE_ROWS", 12)
     names = ("vqa_count", "refer", "depth", "pair_statement", "keypoints", "grounded_caption", "edit")
     tasks = [loaded.tasks[f"toybox_{name}"] for name in names]
     told = []
-    found = []
+    found, pictures = [], []
     for part in (answers.PART, 4):
         monkeypatch.setattr(answers, "PART", part)
         results = evaluate(loaded.model, loaded.processor, tasks, limit=10, out=tmp_path / str(part),
                            on_progress=lambda *args: told.append(args))  # fmt: skip
         found.append({n: (t.n, t.metrics, t.ceiling, t.baseline) for n, t in results.tasks.items()})
         assert all(len(task.samples) == 4 for task in results.tasks.values())
+        worst = [(s["key"], s["inputs"]) for t in results.tasks.values() for s in t.worst]
+        pictures.append(
+            [(key, *((tmp_path / str(part) / f).read_bytes() for f in files)) for key, files in worst]
+        )
     assert found[0] == found[1]
+    assert pictures[0] == pictures[1] and len(pictures[0]) > 12  # those of the worst rows are read again
     assert [t[1:] for t in told if t[0] == "toybox_refer"] == [(10, 10), (4, 4), (8, 8), (10, 10)]
 
 

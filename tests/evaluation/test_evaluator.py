@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unified.errors import UserError
-from unified.evaluation import evaluator
+from unified.evaluation import task_result
 from unified.evaluation.cases import read_cases
 from unified.evaluation.evaluator import evaluate, run_eval, select_tasks
 from unified.evaluation.model_folder import find_model_folder, load_model_folder
@@ -31,7 +31,7 @@ def loaded(run):
 def results(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("eval")
     patch = pytest.MonkeyPatch()
-    patch.setattr(evaluator, "BASELINE_ROWS", 24)
+    patch.setattr(task_result, "BASELINE_ROWS", 24)
     try:
         return run_eval(run, limit=ROWS, out=out, device="cpu"), out
     finally:
@@ -96,11 +96,44 @@ def test_files(results):
         if task.headline in ("accuracy", "box_accuracy", "depth_rmse", "psnr", "mae"):
             assert np.mean(each) == pytest.approx(task.metrics[task.headline])
         assert all(row["prompt"] and row["key"] and row["prediction"]["type"] for row in mine)
-        for sample in task.samples:
+        for sample in (*task.samples, *task.worst):
             files = [*sample["inputs"], sample["reference_image"], sample["prediction_image"]]
             assert all((out / f).is_file() for f in files if f)
     refer = next(row for row in rows if row["task"] == "toybox_refer")
     assert refer["reference"]["type"] == "boxes"
+
+
+def test_the_worst_rows_come_first(results):
+    found, out = results
+    rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    for name in ("toybox_refer", "toybox_depth", "toybox_edit"):
+        task = found.tasks[name]
+        sign = -1 if task.headline == "depth_rmse" else 1
+        each = sorted(sign * row["scores"][task.worst_by] for row in rows if row["task"] == name)
+        assert [sign * sample["score"] for sample in task.worst] == each[:4]
+    assert found.tasks["toybox_detect"].worst_by is None  # AP has no score of a row
+    assert found.tasks["toybox_detect"].worst == []
+
+
+def test_confusion_counts_every_row_of_a_closed_set(results):
+    found, out = results
+    rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    mine = [row for row in rows if row["task"] == "toybox_classify_shape"]
+    table = found.tasks["toybox_classify_shape"].confusion
+    for i, true in enumerate(table["labels"]):
+        for j, given in enumerate(table["labels"]):
+            pairs = [r for r in mine if (r["reference"]["label"], r["prediction"]["label"]) == (true, given)]
+            assert table["counts"][i][j] == len(pairs)
+    assert found.tasks["toybox_caption"].confusion is None and found.tasks["toybox_choice"].confusion is None
+
+
+def test_what_a_whole_set_metric_was_given_is_kept(results):
+    _, out = results
+    rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    given = {row["task"] for row in rows if "given" in row}
+    assert "toybox_detect" in given and "toybox_refer" not in given
+    detect = next(row for row in rows if row["task"] == "toybox_detect")
+    assert detect["given"]["reference"] == detect["reference"]
 
 
 def test_closed_answers_are_among_the_options(results):
@@ -140,7 +173,7 @@ def test_rows_to_train_on_are_not_needed(run, tmp_path):
 
 def test_a_perfect_model_scores_one(loaded, monkeypatch):
     """Answers that equal the truth score the metric's best, whatever baseline and ceiling are."""
-    monkeypatch.setattr(evaluator, "BASELINE_ROWS", 24)
+    monkeypatch.setattr(task_result, "BASELINE_ROWS", 24)
     task = loaded.tasks["toybox_vqa_count"]
     truth = [case.target for case in cases(loaded, "toybox_vqa_count")]
 

@@ -31,9 +31,12 @@ def results(folder):
         "score": 0.0, "worded": True, "inputs": ["samples/a.png"],
         "reference_image": None, "prediction_image": None,
     }  # fmt: skip
+    worst = {**sample, "prompt": "the worst of all", "prediction": "cone", "score": 0.125}
+    confused = {"labels": ["<cube>", "cone"], "counts": [[3, 1], [0, 4]]}
     task = TaskResult(
         "vqa@v1:abc", "text", 8, 1, 2, 0.5, "accuracy", {"accuracy": 0.5}, baseline={"accuracy": 0.25},
         baseline_answer='"cone"', ceiling={"accuracy": 1.0}, better_than_baseline=True, samples=[sample],
+        worst=[worst], worst_by="accuracy", confusion=confused,
     )  # fmt: skip
     depth = TaskResult(
         "d@v1:d", "depth", 8, 0, 0, 0.5, "depth_rmse", {"depth_rmse": 0.7, "depth_delta1": None},
@@ -95,10 +98,37 @@ def test_report_says_what_the_files_say(run):
         "1 of 2", "16", "990", "50.0 %", "25.0 %", "100.0 %", "0.700 m", "depth_rmse ↓", "not better",
         "the baseline always answers", "1 rows could not be used", "2 predictions were not whole answers",
         "train.py configs/first.yaml\ntrain.py configs/demo.yaml", "vqa@v1:abc", "torch 2",
-        "12,345 parameters", "at most 8 rows",
+        "12,345 parameters", "at most 8 rows", "Worst by accuracy",
+        "the worst of all", "12.5 %", "&lt;cube&gt;",
     ):  # fmt: skip
         assert expected in text, expected
     assert page.count("<polyline") == 4  # loss, learning rate, tokens a second, one task's loss
+
+
+def test_confusion_has_a_cell_for_every_pair(run):
+    page = write_report(run).read_text()
+    table = page[page.index('<table class="confusion') :]
+    rows = re.findall(r"<tr>(.*?)</tr>", table[: table.index("</table>")])
+    assert [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows[1:]] == [["3", "1"], ["·", "4"]]
+    assert re.findall(r"--share: ([\d.]+)", table) == ["0.75", "0.25", "0.0", "1.0"]
+
+
+def test_grids_over_training(run):
+    for step in range(1, 31):
+        folder = run / "samples" / f"step_{step:08d}"
+        folder.mkdir(parents=True)
+        PIL.Image.fromarray(np.full((4, 12, 3), step, np.uint8)).save(folder / "toybox_refer.png")
+    page = write_report(run).read_text()
+    shown = re.findall(r"<figcaption>step (\d+)", page)
+    assert len(shown) == 6 and shown[0] == "1" and shown[-1] == "30"
+    assert "The same examples over training" in page
+
+
+def test_where_it_was_trained(run):
+    history = [{"command": "train.py x", "versions": {"torch": "1.9"}, "machine": "Linux-5, 3 cores"}]
+    (run / "model" / "history.json").write_text(json.dumps(history))
+    text = re.sub(r"<[^>]+>", " ", write_report(run).read_text())
+    assert "trained with: versions" in text and "torch 1.9" in text and "Linux-5, 3 cores" in text
 
 
 def test_report_escapes_what_comes_from_data(run):

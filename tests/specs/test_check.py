@@ -116,6 +116,21 @@ def test_new_task_from_tsv_and_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "path", "format"),
+    [
+        ("x,y,w,h", "{x} {y} {w} {h}", "xywh"),
+        ("XMin,YMin,XMax,YMax", "{XMin} {YMin} {XMax} {YMax}", "xyxy"),
+        ("cx,cy,w,h", "{cx} {cy} {w} {h}", "cxcywh"),
+    ],
+)
+def test_new_task_finds_boxes_over_four_columns(tmp_path: Path, header: str, path: str, format: str) -> None:
+    (tmp_path / "r.csv").write_text(f"image,phrase,{header}\n1.png,it,1,2,3,4\n")
+    out = tmp_path / "t.yaml"
+    task = checked(out, new_task("t", like="refer", source=tmp_path / "r.csv", out=out))
+    assert (task.spec.fields["box"].path, task.spec.fields["box"].format) == (path, format)
+
+
+@pytest.mark.parametrize(
     ("name", "like", "file", "message"),
     [
         ("My Task", "vqa", None, "cannot name a task"),

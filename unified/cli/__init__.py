@@ -14,6 +14,7 @@ from unified.cli import (
     app,
     cache,
     checkpoint,
+    compare,
     convert,
     demo,
     doctor,
@@ -35,6 +36,7 @@ GROUPS = (
     cache,
     tokenizers,
     evaluate,
+    compare,
     prompt,
     app,
     serve,
@@ -52,6 +54,7 @@ examples:
   unified tasks preview my_task.yaml --html preview.html
   unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
   unified eval runs/demo --tasks tag:grounding --limit 200
+  unified compare runs/demo runs/other
   unified convert unified-io small_1000k.bin models/small
 
 training is a script of its own: python train.py --help

@@ -64,6 +64,12 @@ def positive(text: str) -> int:
     return number
 
 
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 0")
+    return int(text)
+
+
 def positives(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 

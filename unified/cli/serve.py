@@ -67,6 +67,10 @@ def serve(args: argparse.Namespace) -> int:
 
     import uvicorn
 
+    from unified.training.launch import prepare_threads
+
+    prepare_threads()
+
     from unified.serving.api.app import Settings, build_app
     from unified.serving.pipeline import pipeline
     from unified.serving.uploads import Limits
@@ -77,6 +81,8 @@ def serve(args: argparse.Namespace) -> int:
     if args.host not in ("127.0.0.1", "::1", "localhost") and token is None:
         print("warning: anybody who reaches this address can ask; --token asks for a secret", file=sys.stderr)
     print(f"{args.model}: http://{args.host}:{args.port}/docs", flush=True)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=args.timeout)
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=args.timeout, timeout_keep_alive=75
+    )
     uvicorn.Server(config).run(sockets=[listening])
     return 0

@@ -109,7 +109,8 @@ def tasks_check(args: argparse.Namespace) -> int:
 
 def tasks_preview(args: argparse.Namespace) -> int:
     """0, or 1 where a round trip through the tokenizers costs more than it may."""
-    from unified.preview.page import check_page, write_preview
+    from unified.evaluation.page import check_page
+    from unified.preview.page import write_preview
     from unified.preview.processor import preview_processor
     from unified.preview.rows import preview
     from unified.preview.terminal import table
@@ -145,7 +146,7 @@ def tasks_new(args: argparse.Namespace) -> int:
         raise UserError(f"{path}: exists already, and is left as it is; choose another --out") from None
     except FileNotFoundError:
         raise UserError(f"{path}: the folder {path.parent} is not there; make it first") from None
-    print(f"wrote {path}; edit it, then: unified tasks check {path}")
+    print(f"wrote {path}; edit it, then: unified tasks check --data {path}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
@@ -69,24 +69,24 @@ class Cases:
 
 def read_cases(
     task: LoadedTask, split: str, *, limit: int | None, seed: int, image_size: int, target_size: int,
-    unanswered: bool = False,
+    unanswered: bool = False, only: Container[str] | None = None,
 ) -> Cases:  # fmt: skip
     """At most `limit` rows of a split, spread evenly over it (a stream: its first rows).
 
     Which rows, and all random choices, depend on nothing but `seed` and the split. With `unanswered`, rows
-    that lack what only a true answer or a metric needs are examples without a case. Raises UserError where
-    not a single row can be used.
+    that lack what only a true answer or a metric needs are examples without a case. `only`: keys of the rows
+    among these that are wanted. Raises UserError where not a single row can be used.
     """
     (whole,) = read_in_parts(
         task, split, size=None, limit=limit, seed=seed, image_size=image_size, target_size=target_size,
-        unanswered=unanswered,
+        unanswered=unanswered, only=only,
     )  # fmt: skip
     return whole
 
 
 def read_in_parts(
     task: LoadedTask, split: str, *, size: int | None, limit: int | None, seed: int, image_size: int,
-    target_size: int, unanswered: bool = False,
+    target_size: int, unanswered: bool = False, only: Container[str] | None = None,
 ) -> Iterator[Cases]:  # fmt: skip
     """As `read_cases`, in parts of `size` examples, so that not all pictures must be held at once. Pooled
     options need all rows, which are then one part."""
@@ -94,7 +94,7 @@ def read_in_parts(
     source = open_source(task, split)
     answers = answer_fields(task.spec) if unanswered else frozenset()
     part, first, only_absent = Cases(), True, True
-    for key, row in _rows(source, limit):
+    for key, row in _rows(source, limit, only):
         try:
             if isinstance(row, BadRow):
                 raise row
@@ -173,13 +173,17 @@ def _rng(seed: int, key: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
-def _rows(source: RowSource | RowStream, limit: int | None) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+def _rows(
+    source: RowSource | RowStream, limit: int | None, only: Container[str] | None
+) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
     if isinstance(source, RowStream):
-        yield from islice(source, limit)
+        yield from ((key, row) for key, row in islice(source, limit) if only is None or key in only)
         return
     n = len(source) if limit is None else min(limit, len(source))
     for i in range(n):
         index = i * len(source) // n
+        if only is not None and source.key(index) not in only:
+            continue
         try:
             row: dict[str, Any] | BadRow = source[index]
         except BadRow as bad:

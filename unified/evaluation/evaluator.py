@@ -2,55 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import math
-import platform
 import shutil
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unified.errors import UserError, did_you_mean, file_error
-from unified.evaluation.answers import Answered, answer_split
-from unified.evaluation.baselines import Baseline, copy_input, fit_baseline
-from unified.evaluation.cases import Case, Cases, read_cases
+from unified.evaluation.answers import answer_split
 from unified.evaluation.joint import Scored, add_joint, check_joint, remember
-from unified.evaluation.metrics import Score
 from unified.evaluation.model_folder import check_images, find_model_folder, load_model_folder
-from unified.evaluation.plain import plain
 from unified.evaluation.results import (
     PREDICTIONS,
     RESULTS,
     SAMPLES,
     Results,
     TaskResult,
-    part_label,
     shown,
 )
-from unified.evaluation.samples import save_samples, words_of
-from unified.evaluation.scoring import Judge, OptionScores, judges_of, right_scores
 from unified.evaluation.submission import Submission, wants_scores, with_submission
+from unified.evaluation.surroundings import command_line, surroundings
+from unified.evaluation.task_result import Reading, reason, score_task
 from unified.sources.hf import only_on_hub
 from unified.sources.location import MissingData
 from unified.specs.load import LoadedTask, list_tasks, load_task
-from unified.values.types import Value
 
 if TYPE_CHECKING:
-    from unified.evaluation.predictor import Prediction
     from unified.model.modeling import UnifiedModel
     from unified.tokenization.processor import Processor
 
-BASELINE_ROWS = 300
-"""Training rows on which a trivial predictor is fitted."""
-SHOWN = 4
-"""Examples of each task that are drawn."""
 WHERE_FROM = "`unified tasks show NAME` says which files a task needs and where they are found"
 
-Scores = dict[str, Score]
-"""By the label of the metric."""
 Progress = Callable[[str, int, int], None]
 """Is told the task, the rows done and the rows there are."""
 LeaveOut = Callable[[str, str], None]
@@ -102,7 +85,7 @@ def evaluate(
         if leave_out is None or len(chosen) == 1:
             raise why
         absent[task.name] = why
-        leave_out(task.name, _reason(task, why))
+        leave_out(task.name, reason(task, why))
 
     for task in chosen:
         try:
@@ -138,14 +121,15 @@ def evaluate(
         seconds = time.perf_counter() - started
         if work is not None:
             work.mkdir(exist_ok=True)
-        results.tasks[name], columns = _score(processor, task, answered, seed, seconds, work, model.device)
+        reading = Reading(processor, split, limit, seed)
+        results.tasks[name], columns = score_task(reading, task, answered, seconds, work, model.device)
         if files is not None and asked:
             path = files.add(task, read.examples, answered.predictions)
             results.tasks[name].submission = str(path)
         scored[name] = remember(task, chosen, read.cases, columns)
         if on_task is not None:
             on_task(name, results.tasks[name])
-    results.about["not_evaluated"] = {t.name: _reason(t, absent[t.name]) for t in chosen if t.name in absent}
+    results.about["not_evaluated"] = {t.name: reason(t, absent[t.name]) for t in chosen if t.name in absent}
     if not results.tasks:
         listed = "\n".join(f"  {name}: {why}" for name, why in results.about["not_evaluated"].items())
         raise UserError(f"nothing that can be evaluated here:\n{listed}\n{WHERE_FROM}")
@@ -158,11 +142,6 @@ def evaluate(
             _replace(work / name, out / name)
         shutil.rmtree(work)
     return results
-
-
-def _reason(task: LoadedTask, why: UserError) -> str:
-    """Why a task was left out, in a line."""
-    return str(why).partition("\n")[0].removeprefix(f"{task.path}: ")
 
 
 def _work_folder(out: Path) -> Path:
@@ -189,124 +168,6 @@ def _replace(new: Path, old: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def _sizes(processor: Processor) -> dict[str, Any]:
-    return {"image_size": processor.image_size, "target_size": processor.target_size}
-
-
-def _score(
-    processor: Processor, task: LoadedTask, answered: Answered, seed: int, seconds: float, out: Path | None,
-    device: Any,
-) -> tuple[TaskResult, dict[str, Scores]]:  # fmt: skip
-    """The numbers of a task, and the scores that stand behind each of its columns."""
-    from unified.evaluation.predictor import through_tokenizers
-
-    read, predictions = answered.read, answered.predictions
-    cases = read.cases
-    judges = judges_of(task, cases)
-    result = TaskResult(
-        identity=task.identity,
-        modality=task.spec.modality,
-        n=len(cases),
-        skipped=len(read.skipped),
-        unanswered=len(read.examples) - len(cases),
-        malformed=sum(p.malformed for p in predictions),
-        seconds=round(seconds, 2),
-        headline=judges[0].label,
-        metrics={judge.label: None for judge in judges},
-    )
-    answers = [predictions[i] for i in read.places]
-    scores: Scores = {}
-    columns: dict[str, Scores] = {}
-    if cases:
-        values = [p.value for p in answers]
-        scores = _judged(judges, values, cases, [p.option_scores for p in answers])
-        reached = through_tokenizers(processor, task, [c.example for c in cases], device=device)
-        best = {judge.label: judge(reached, cases, right_scores(judge, cases)) for judge in judges}
-        columns = {"metrics": scores, "ceiling": best}
-        result.metrics, result.ceiling = _values(scores), _values(best)
-        result.notes = {label: score.note for label, score in scores.items() if score.note}
-        if cases[0].own is not None:
-            result.notes["options"] = f"all {len(cases[0].example.options or ())} of the rows that were read"
-        _beside(processor, task, judges, cases, seed, result, columns)
-    each = {label: score.per_example for label, score in scores.items() if score.per_example is not None}
-    if out is not None:
-        _write_predictions(out / PREDICTIONS, task.name, read, predictions, each)
-        shown = answered.pictured
-        picked = sorted({shown[i * len(shown) // SHOWN] for i in range(SHOWN)}) if shown else []
-        headline = each.get(result.headline, (math.nan,) * len(cases))
-        result.samples = save_samples(out, task, [(cases[i], answers[i].value, headline[i]) for i in picked])
-    return result, columns
-
-
-def _beside(
-    processor: Processor, task: LoadedTask, judges: Sequence[Judge], cases: Sequence[Case], seed: int,
-    result: TaskResult, columns: dict[str, Scores],
-) -> None:  # fmt: skip
-    """What the trivial predictors reach."""
-    try:
-        baseline = _baseline(processor, task, judges[0], seed)
-    except MissingData as missing:
-        baseline, result.notes["baseline"] = None, f"none, without rows to train on: {_reason(task, missing)}"
-    if baseline is not None:
-        result.baseline_answer = baseline.name
-        columns["baseline"] = _judged(judges, [baseline.predict(c.example) for c in cases], cases)
-        result.baseline = _values(columns["baseline"])
-        mine, theirs = result.metrics[result.headline], result.baseline[result.headline]
-        if mine is not None and theirs is not None:
-            result.better_than_baseline = judges[0].metric.better(mine, theirs)
-    copying = copy_input(cases)
-    if copying is not None:
-        result.copy_input = _values(_judged(judges, [copying.predict(c.example) for c in cases], cases))
-
-
-def _judged(
-    judges: Iterable[Judge], values: Sequence[Value], cases: Sequence[Case],
-    option_scores: OptionScores | None = None,
-) -> Scores:  # fmt: skip
-    return {judge.label: judge(values, cases, option_scores) for judge in judges}
-
-
-def _values(scores: Scores) -> dict[str, float | None]:
-    """The value of each score, and after it those of its parts."""
-    out: dict[str, float | None] = {}
-    for label, score in scores.items():
-        out[label] = _number(score.value)
-        out |= {part_label(label, part): _number(value) for part, value in score.parts.items()}
-    return out
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _baseline(processor: Processor, task: LoadedTask, headline: Judge, seed: int) -> Baseline | None:
-    """The trivial predictor, fitted on training rows; None for a task without any."""
-    if task.spec.source is None or "train" not in task.spec.source.splits:
-        return None
-    cases = read_cases(task, "train", limit=BASELINE_ROWS, seed=seed, **_sizes(processor)).cases
-    return fit_baseline(task.spec.modality, cases, headline.goodness)
-
-
-def _write_predictions(
-    path: Path, task: str, read: Cases, predictions: Sequence[Prediction],
-    scores: dict[str, tuple[float, ...]],
-) -> None:  # fmt: skip
-    case_of = {place: i for i, place in enumerate(read.places)}
-    with path.open("a") as file:
-        for place, (example, prediction) in enumerate(zip(read.examples, predictions, strict=True)):
-            i = case_of.get(place)
-            row = {
-                "task": task,
-                "key": example.key,
-                "prompt": words_of(example),
-                "prediction": plain(prediction.value),
-                "reference": None if i is None else plain(read.cases[i].target),
-                "scores": {} if i is None else {label: _number(each[i]) for label, each in scores.items()},
-                "malformed": prediction.malformed,
-            }
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def _about(
     model: UnifiedModel, processor: Processor, split: str, limit: int | None, seed: int
 ) -> dict[str, Any]:
@@ -318,19 +179,9 @@ def _about(
         "parameters": model.num_parameters(),
         "tokenizer": f"{processor.tokenizers.name}:{processor.tokenizers.hash[:12]}",
         "device": str(model.device),
-        "versions": {"python": platform.python_version()}
-        | _versions("unified", "torch", "transformers", "numpy"),
+        "command": command_line(),
+        **surroundings(),
     }
-
-
-def _versions(*names: str) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # a checkout that was not installed
-            continue
-    return found
 
 
 # ------------------------------------------------------------------------------ a run's evaluation

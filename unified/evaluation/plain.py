@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def plain(value: Value) -> dict[str, Any]:
             return out | {"xy": _rounded(value.xy)} | _labels(value.labels)
         case Keypoints():
             joints = {"names": list(value.names), "xy": _rounded(value.xy)}
-            return out | joints | {"visibility": value.visibility.tolist()}
+            area = {} if value.area is None else {"area": _rounded(value.area)}
+            return out | joints | {"visibility": value.visibility.tolist()} | area
         case GroundedText():
             spans = [list(span) for span in value.spans]
             return out | {"text": value.text, "spans": spans} | _boxes(value.boxes)
@@ -71,6 +73,32 @@ def plain(value: Value) -> dict[str, Any]:
                 "farthest_m": round(float(known.max()), 3),
             }
     return out
+
+
+def from_plain(data: Mapping[str, Any]) -> Value | None:
+    """The value that `plain` was given, to a hundredth of a pixel; None for images, masks and maps."""
+    match data["type"]:
+        case "text":
+            return Text(data["text"])
+        case "texts":
+            return Texts(tuple(data["texts"]))
+        case "label":
+            return Label(data["label"])
+        case "number":
+            return Number(np.nan if data["number"] is None else data["number"])
+        case "boxes":
+            return _boxes_of(data)
+        case "points":
+            return Points(np.array(data["xy"], float).reshape(-1, 2), _labels_of(data))
+        case "keypoints":
+            names, area = tuple(data["names"]), data.get("area")
+            xy = np.array(data["xy"], float).reshape(-1, len(names), 2)
+            visibility = np.array(data["visibility"], np.int64).reshape(-1, len(names))
+            return Keypoints(xy, visibility, names, None if area is None else np.array(area, float))
+        case "grounded_text":
+            spans = tuple((start, end) for start, end in data["spans"])
+            return GroundedText(data["text"], spans, _boxes_of(data))
+    return None
 
 
 def describe(value: Value) -> str:
@@ -128,6 +156,15 @@ def _labels(labels: tuple[str, ...] | None) -> dict[str, Any]:
 def _boxes(boxes: Boxes) -> dict[str, Any]:
     scores = {} if boxes.scores is None else {"scores": _rounded(boxes.scores)}
     return {"xyxy": _rounded(boxes.xyxy)} | _labels(boxes.labels) | scores
+
+
+def _labels_of(data: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return tuple(data["labels"]) if "labels" in data else None
+
+
+def _boxes_of(data: Mapping[str, Any]) -> Boxes:
+    scores = np.array(data["scores"], float) if "scores" in data else None
+    return Boxes(np.array(data["xyxy"], float).reshape(-1, 4), _labels_of(data), scores)
 
 
 def _numbers(row: np.ndarray) -> str:

@@ -42,18 +42,25 @@ class TaskResult:
     copy_input: dict[str, float | None] | None = None
     ceiling: dict[str, float | None] | None = None
     better_than_baseline: bool | None = None
+    headline_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the headline metric."""
     unanswered: int = 0
     submission: str | None = None
     samples: list[dict[str, Any]] = field(default_factory=list)
     """{key, prompt, reference, prediction: words; score: of the headline metric, or None; worded: whether the
     words are the answer; inputs: [file], reference_image, prediction_image: files under the results folder,
     None where there is nothing to see}."""
+    worst: list[dict[str, Any]] = field(default_factory=list)
+    """As `samples`, those of the lowest scores by the metric `worst_by`, the worst first."""
+    worst_by: str | None = None
+    confusion: dict[str, Any] | None = None
+    """Of a closed set of answers: {labels: names, counts: a row a true answer, a column a given one}."""
 
 
 @dataclass
 class Results:
-    """An evaluation. `about`: model, split, limit, seed, versions, device, tokenizer hash, time;
-    `not_evaluated`: task -> what it lacks here."""
+    """An evaluation. `about`: model, split, limit, seed, versions, machine, device, command, tokenizer hash,
+    time; `not_evaluated`: task -> what it lacks here."""
 
     about: dict[str, Any]
     tasks: dict[str, TaskResult] = field(default_factory=dict)
@@ -96,6 +103,20 @@ class Results:
         absent = self.about.get("not_evaluated") or {}
         lines += ["", "not evaluated:"] if absent else []
         return "\n".join([*lines, *(f"  {name}: {why}" for name, why in absent.items())])
+
+
+def find_results(folder: str | Path) -> Path | None:
+    """The folder of the newest evaluation of a run, or of a results folder, that itself; None where there is
+    none. Raises UserError for what is no folder."""
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: is no folder of a run" if folder.exists() else f"{folder}: no such folder"
+        )
+    if (folder / RESULTS).is_file():
+        return folder
+    found = list((folder / "eval").rglob(RESULTS))
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
 
 def _cells(task: TaskResult, label: str) -> tuple[str, ...]:

@@ -30,15 +30,15 @@ from unified.values.types import (
 
 
 def save_samples(
-    out: Path, task: LoadedTask, picked: Sequence[tuple[Case, Value, float]]
+    out: Path, task: LoadedTask, picked: Sequence[tuple[Case, Value, float]], prefix: str = ""
 ) -> list[dict[str, Any]]:
-    """Writes the pictures of (case, prediction, score of the headline metric) under `out/samples/`; returns
-    what `TaskResult.samples` holds; a score of nan is none."""
+    """Writes the pictures of (case, prediction, score) under `out/samples/`, their names begin with `prefix`;
+    returns what `TaskResult.samples` holds; a score of nan is none."""
     folder = Path(SAMPLES) / re.sub(r"[^\w.-]+", "_", task.name)
     (out / folder).mkdir(parents=True, exist_ok=True)
 
     def save(name: str, image: Image) -> str:
-        path = folder / f"{name}.png"
+        path = folder / f"{prefix}{name}.png"
         Pillow.fromarray(image.pixels).save(out / path)
         return str(path)
 

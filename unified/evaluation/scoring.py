@@ -100,6 +100,14 @@ class Judge:
     def _reference(self, case: Case) -> Value:
         return case.target if self.spec.references is None else self._field(case, self.spec.references)
 
+    def given(self, case: Case) -> dict[str, Value]:
+        """What the metric is told of an example besides the prediction: the `reference`, and under the name
+        of each further argument its value. Nothing for a ranking."""
+        if self.metric.ranks:
+            return {}
+        fields = {name: self._field(case, f) for name, f in self.spec.fields.items()}
+        return {"reference": self._reference(case), **fields}
+
     def relevance(self, case: Case) -> npt.NDArray[Any] | None:
         """(options,) how right each option is; None for an example that says nothing of it. References of a
         ranking: the place of the right option, one number an option, or the right option(s) in words."""
@@ -116,6 +124,16 @@ class Judge:
                 raise UserError(f"{where}: {error}") from None
         named = np.isin(np.array(options, object), np.array(strings(value), object))
         return named.astype(np.int8) if named.any() else None
+
+
+def is_mean(score: Score) -> bool:
+    """Whether the value is the mean of the scores of the examples that have one."""
+    return is_mean_of(score.value, score.per_example or ())
+
+
+def is_mean_of(value: float, per_example: Sequence[float]) -> bool:
+    known = [s for s in per_example if not math.isnan(s)]
+    return bool(known) and math.isclose(value, float(np.mean(known)), rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _numerals(value: Texts, n: int) -> bool:

@@ -16,8 +16,8 @@ from unified.data.collate import Batch
 from unified.data.dataset import SkippedRow
 from unified.data.loader import StepLoader
 from unified.errors import UserError
+from unified.evaluation.page import data_uri, template
 from unified.evaluation.plain import describe
-from unified.preview.page import data_uri, template
 from unified.preview.rows import seen_picture, whole_pixels
 from unified.preview.tokens import text_tokens
 from unified.specs.example import Rendered
@@ -126,7 +126,7 @@ def write_inspection(loader: StepLoader, n: int, processor: Processor, path: Pat
         if items.packing is None
         else "packed, at most {} + {} positions a row".format(*items.packing)
     )
-    page = template("inspect.html.j2").render(
+    page = template("inspect.html.j2", "unified.preview").render(
         title=f"Batches of {path.parent.name}",
         subtitle=f"{of}{how}; {items.micro_batch} examples a micro-batch, {items.accumulation} a step",
         cards=[

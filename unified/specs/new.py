@@ -38,6 +38,18 @@ SYNONYMS = {
     "number": ("score", "value", "rating"),
 }
 """Field -> what people call the column."""
+SPREAD: dict[str, dict[tuple[str, ...], str]] = {
+    "boxes": {
+        ("x1", "y1", "x2", "y2"): "xyxy",
+        ("xmin", "ymin", "xmax", "ymax"): "xyxy",
+        ("left", "top", "right", "bottom"): "xyxy",
+        ("x", "y", "w", "h"): "xywh",
+        ("x", "y", "width", "height"): "xywh",
+        ("cx", "cy", "w", "h"): "cxcywh",
+    },
+    "points": {("x", "y"): "xy"},
+}
+"""Type of a field -> columns that together hold its numbers, and their format."""
 
 
 def new_task(name: str, like: str, source: Path | None = None, out: Path | None = None) -> str:
@@ -56,7 +68,7 @@ def new_task(name: str, like: str, source: Path | None = None, out: Path | None 
     tab = {"delimiter": "\t"} if file.endswith(".tsv") else {}
     spec, columns = model.spec, match_columns(model.spec, rows)
     lines = [
-        f"# Shaped as {model.name}. Check it: unified tasks check {out or name + '.yaml'}",
+        f"# Shaped as {model.name}. Check it: unified tasks check --data {out or name + '.yaml'}",
         f"task: {name}",
         f"source: {_flow({'type': kind, **tab, 'splits': {'train': file}})}  # and `validation: ...`",
         "fields:  # name in this file: column of yours",
@@ -121,7 +133,8 @@ def _read(source: Path) -> tuple[str, list[dict[str, Any]]]:
 
 
 def match_columns(spec: TaskSpec, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Field -> column, by name, by what people call it, and by what the first row holds."""
+    """Field -> path: a column by its name, by what people call it, or by what the first row holds; or the
+    columns over which a place is spread."""
     free = list(rows[0]) if rows else []
     found: dict[str, str] = {}
     for rank in (_same, _synonym, _contains, _holds):
@@ -130,7 +143,19 @@ def match_columns(spec: TaskSpec, rows: Sequence[Mapping[str, Any]]) -> dict[str
             if column is not None:
                 found[field] = column
                 free.remove(column)
+    for field in (name for name in spec.fields if name not in found):
+        lower = {column.lower(): column for column in free}
+        for names in SPREAD.get(spec.field_type(field), ()):
+            if field not in found and lower.keys() >= set(names):
+                found[field] = " ".join(f"{{{lower[name]}}}" for name in names)
+                free = [column for column in free if column not in found[field]]
     return found
+
+
+def _spread_format(kind: str, path: str) -> str | None:
+    """The format of numbers that several columns hold; None where one column does."""
+    names = tuple(name.lower() for name in re.findall(r"{(.+?)}", path))
+    return SPREAD.get(kind, {}).get(names)
 
 
 def _same(spec: TaskSpec, field: str, column: str, value: Any) -> bool:
@@ -178,11 +203,18 @@ def _field(spec: TaskSpec, name: str, columns: Mapping[str, str], rows: Sequence
     for option in ("names", "unit_scale", "labels"):
         if (value := getattr(old, option)) is not None and kind in FIELD_KEYS[option]:
             entry[option] = value
-    comment = {
-        "boxes": "  # x1 y1 x2 y2; else add `format: xywh`, cxcywh, yxyx; normalized_xywh in 0..1",
-        "image": "  # paths start at this file's folder; `root:` in source changes that",
-        "depth": "  # metres = number x unit_scale",
-    }.get(kind, "")
+    spread = _spread_format(kind, column)
+    if spread is not None:
+        entry["format"] = spread
+    comment = (
+        {
+            "boxes": "  # x1 y1 x2 y2; else add `format: xywh`, cxcywh, yxyx; normalized_xywh in 0..1",
+            "image": "  # paths start at this file's folder; `root:` in source changes that",
+            "depth": "  # metres = number x unit_scale",
+        }.get(kind, "")
+        if spread is None
+        else "  # or another `format`: xyxy, xywh, cxcywh, yxyx; normalized_xywh"
+    )
     if rows and name not in columns:
         comment = f"  # TO FILL IN: there is no such column, but {', '.join(rows[0])}"
     return _flow(entry if len(entry) > 1 or kind == "boxes" else column) + comment

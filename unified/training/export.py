@@ -18,6 +18,7 @@ import transformers
 from torch import Tensor
 
 from unified.evaluation.model_folder import HISTORY, find_model_folder, share_weights, write_tasks
+from unified.evaluation.surroundings import surroundings
 from unified.model.configuration import UnifiedConfig
 from unified.model.modeling import UnifiedModel
 from unified.specs.load import LoadedTask, to_yaml
@@ -91,6 +92,7 @@ def history_of(config: RunConfig, step: int, command: Sequence[str]) -> list[dic
         "seed": config.seed,
         "steps": step,
         "batch_size": config.data.batch_size,
+        **surroundings(),
     }
     return [*earlier, run]
 

@@ -294,8 +294,9 @@ def test_the_command_serves_until_it_is_stopped(tmp_path):
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "unified", "serve", "--port", str(port)], stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "unified", "serve", "--port", str(port), "--token", "sesame"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
         assert f":{port}/docs" in process.stdout.readline()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
@@ -305,7 +306,10 @@ def test_the_command_serves_until_it_is_stopped(tmp_path):
                     break
                 except httpx.ConnectError:
                     assert process.poll() is None
-            ask(client, {"prompt": "what is this ?", "images": [base64_png()]})
+            refused = client.post("/v1/prompt", content=b"x" * 5_000_000)
+            assert refused.status_code == 401  # the answer arrives though nobody wanted the body
+            secret = {"Authorization": "Bearer sesame"}
+            ask(client, {"prompt": "what is this ?", "images": [base64_png()]}, headers=secret)
         process.terminate()
         assert process.wait(20) == -signal.SIGTERM  # after what was asked is answered
     finally:

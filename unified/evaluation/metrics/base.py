@@ -23,6 +23,10 @@ FAMILIES = tuple(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent
 """The modules of this package, one a family; importing one registers its metrics."""
 
 
+Sample = Callable[[npt.NDArray[np.int64]], float]
+"""A figure over some examples of a set, given by their places (n,)."""
+
+
 @dataclass(frozen=True)
 class Score:
     """What a metric returns. `per_example`: one number an example, in order (nan where an example has
@@ -41,13 +45,16 @@ class Metric:
     """A named function from predictions and references (same length, same frame) to a Score.
 
     `ranks`: predictions are arrays (options,) of scores, the higher the better, one an option of the example;
-    a reference says which options are right, as `relevance` reads it."""
+    a reference says which options are right, as `relevance` reads it. `resampler`: takes what the function
+    takes and returns what finds the value over as many of the examples, given by their places (n,), which
+    may repeat: for metrics of which the most work is on single examples."""
 
     name: str
     unit: Unit
     higher_is_better: bool
     function: Callable[..., Score]
     ranks: bool = False
+    resampler: Callable[..., Sample] | None = None
 
     def __call__(self, predictions: Sequence[Any], references: Sequence[Any], **args: Any) -> Score:
         if len(predictions) != len(references):
@@ -55,6 +62,21 @@ class Metric:
         if not predictions:
             return Score(math.nan, ())
         return self.function(predictions, references, **args)
+
+    def resample(
+        self, predictions: Sequence[Any], references: Sequence[Any], fields: Mapping[str, Sequence[Any]],
+        args: Mapping[str, Any],
+    ) -> Sample:  # fmt: skip
+        """What finds the value over some of the examples. `fields`: arguments with a value for each."""
+        if self.resampler is not None:
+            return self.resampler(predictions, references, **fields, **args)
+
+        def sample(rows: npt.NDArray[np.int64]) -> float:
+            picked = {name: [values[i] for i in rows] for name, values in fields.items()}
+            got, want = ([values[i] for i in rows] for values in (predictions, references))
+            return self(got, want, **picked, **args).value
+
+        return sample
 
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`; nan is worse than anything."""
@@ -76,13 +98,16 @@ _METRICS: dict[str, Metric] = {}
 F = TypeVar("F", bound=Callable[..., Score])
 
 
-def metric(name: str, *, unit: Unit, higher_is_better: bool = True, ranks: bool = False) -> Callable[[F], F]:
+def metric(
+    name: str, *, unit: Unit, higher_is_better: bool = True, ranks: bool = False,
+    resampler: Callable[..., Sample] | None = None,
+) -> Callable[[F], F]:  # fmt: skip
     """Registers a metric function under `name`. Its docstring holds the definition and its source."""
 
     def register(function: F) -> F:
         if name in _METRICS:
             raise ValueError(f"two metrics are named '{name}'")
-        _METRICS[name] = Metric(name, unit, higher_is_better, function, ranks)
+        _METRICS[name] = Metric(name, unit, higher_is_better, function, ranks, resampler)
         return function
 
     return register

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unified.errors import UserError
-from unified.evaluation.metrics.base import Score, metric
+from unified.evaluation.metrics.base import Sample, Score, metric
 from unified.evaluation.metrics.points import sigmas
 from unified.values.types import Boxes, Keypoints, Number, Texts
 
@@ -142,7 +142,38 @@ def _truth(
     return truth
 
 
-@metric("coco_ap", unit="%")
+def _resampled(run: Any) -> Sample:
+    """The precision of a run of one area over some of its images: what was found on each is accumulated
+    anew, not looked for again."""
+    images = len(run.params.imgIds)
+    outcomes = np.empty(len(run.evalImgs), object)
+    outcomes[:] = run.evalImgs
+    by_class = outcomes.reshape(-1, images)
+
+    def sample(rows: npt.NDArray[np.int64]) -> float:
+        run.evalImgs = by_class[:, rows].ravel().tolist()
+        with contextlib.redirect_stdout(io.StringIO()):
+            run.accumulate()
+        return _precision(run)
+
+    return sample
+
+
+def _resample_coco(
+    predictions: Sequence[Boxes],
+    references: Sequence[Boxes],
+    iou: float | None = None,
+    max_boxes: int = 100,
+    areas: Sequence[Any] | None = None,
+    crowd: Sequence[Boxes] | None = None,
+) -> Sample:
+    truth = _truth(references, areas, crowd)
+    found = [_scored(_box_rows(p), p.scores) for p in predictions]
+    thresholds = THRESHOLDS if iou is None else np.array([iou])
+    return _resampled(_evaluate(truth, found, "bbox", [max_boxes], ["all"], thresholds=thresholds))
+
+
+@metric("coco_ap", unit="%", resampler=_resample_coco)
 def coco_ap(
     predictions: Sequence[Boxes],
     references: Sequence[Boxes],

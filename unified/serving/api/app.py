@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +17,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from unified.errors import UserError, did_you_mean
@@ -33,6 +33,7 @@ from unified.serving.api.bodies import (
     task_info,
 )
 from unified.serving.api.chat import ChatBody, Completion, Model, ModelList, chat_question, completion
+from unified.serving.api.draining import Drained
 from unified.serving.api.metrics import Counted, Metrics
 from unified.serving.api.reading import prompt_question, read_given, read_json, task_question
 from unified.serving.asking import Question
@@ -46,6 +47,9 @@ KINDS = {
     422: "invalid_request", 429: "busy", 504: "timeout",
 }  # fmt: skip
 
+WORKERS = 2
+"""Threads that read and write pictures. More would take turns from the thread of the model, as Python runs
+one at a time."""
 BEARER = HTTPBearer(auto_error=False)
 
 
@@ -65,13 +69,15 @@ def build_app(pipe: Pipeline, settings: Settings) -> FastAPI:
     name, begun, count = pipe.folder.name, int(time.time()), 0
     metrics = Metrics()
     batcher = Batcher(pipe, settings.batch, metrics.batch.observe)
+    workers = ThreadPoolExecutor(WORKERS, "pictures")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with batcher.running():
+        with batcher.running(), workers:
             yield
 
     app = FastAPI(title="unified", version=_version(), lifespan=lifespan, description=__doc__)
+    app.add_middleware(Drained, most=4 * settings.limits.max_bytes)
     app.add_middleware(Counted, metrics=metrics)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(StarletteHTTPException, _http_error)
@@ -99,8 +105,11 @@ def build_app(pipe: Pipeline, settings: Settings) -> FastAPI:
             metrics.inside.set(count)
 
     async def answered(make: Callable[[], Question]) -> Result:
-        question = await run_in_threadpool(make)
+        question = await asyncio.wrap_future(workers.submit(make))
         return await asyncio.wrap_future(batcher.submit(question))
+
+    async def told(result: Result, draw: bool) -> Answer:
+        return await asyncio.wrap_future(workers.submit(answer_of, result, draw))
 
     def known(task: str) -> LoadedTask:
         found = pipe.find(task)
@@ -116,7 +125,7 @@ def build_app(pipe: Pipeline, settings: Settings) -> FastAPI:
         async with inside():
             given = await read_given(request, PromptBody, settings.limits)
             result = await answered(lambda: prompt_question(pipe, given, settings.limits))
-            return await run_in_threadpool(answer_of, result, given.draw)
+            return await told(result, given.draw)
 
     @app.get("/v1/tasks", **secured)
     async def tasks() -> TaskList:
@@ -138,7 +147,7 @@ def build_app(pipe: Pipeline, settings: Settings) -> FastAPI:
         async with inside():
             given = await read_given(request, TaskBody, settings.limits)
             result = await answered(lambda: task_question(pipe, found, given, settings.limits))
-            return await run_in_threadpool(answer_of, result, given.draw)
+            return await told(result, given.draw)
 
     @app.post(
         "/v1/chat/completions", openapi_extra=_bodies(ChatBody, form=False),

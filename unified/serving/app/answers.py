@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image as Pillow
 
-from unified.preview.page import template
+from unified.evaluation.page import template
 from unified.preview.tokens import Token, code_tokens, text_tokens
 from unified.serving.result import Result
 from unified.tokenization.processor import Processor
@@ -47,7 +47,7 @@ def tokens_html(tokens: list[Token]) -> str:
     """Ids coloured by kind, with a legend."""
     if not tokens:
         return "<p>no tokens: the answer is one of the options, each scored</p>"
-    chip = template("chip.html.j2").module.chip  # type: ignore[attr-defined]
+    chip = template("tokens.html.j2", "unified.preview").module.chip  # type: ignore[attr-defined]
     kinds = dict.fromkeys(token.kind for token in tokens)
     legend = " ".join(f'<span class="id {kind}">{kind}</span>' for kind in kinds)
     return f'<p class="legend">{legend}</p><div class="ids">{"".join(map(chip, tokens))}</div>'
