@@ -151,6 +151,21 @@ def test_serving(tmp_path):
     assert json.loads(health)["status"] == "ok" and 'route="/v1/prompt",status="200"} 2.0' in metrics
 
 
+def test_app(tmp_path):
+    port = free_port()
+    (start,) = (command.replace("8643", port) for command in commands("docs/app.md"))
+    app = subprocess.Popen(
+        [sys.executable, "-m", *shlex.split(start)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert app.stdout.readline().strip() == f"toy: http://127.0.0.1:{port}/"
+        page = answers(f"http://127.0.0.1:{port}", app).read().decode()
+    finally:
+        app.terminate()
+        app.wait()
+    assert "Random toybox scene" in page and "unified: toy" in page
+
+
 def test_faq(tmp_path):
     estimate, doctor = (run(command, tmp_path) for command in commands("docs/faq.md"))
     assert "zero 3" in estimate and "toy weights" in doctor

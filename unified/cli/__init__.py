@@ -53,6 +53,7 @@ examples:
   unified tasks new my_task --like vqa --data rows.csv
   unified tasks preview my_task.yaml --html preview.html
   unified prompt toy "What is the depth map of the image ?" --image room.png --out depth.png
+  unified app runs/demo
   unified eval runs/demo --tasks tag:grounding --limit 200
   unified compare runs/demo runs/other
   unified convert unified-io small_1000k.bin models/small
