@@ -1,5 +1,6 @@
 """Every ```bash block of these pages is run, in order, in an empty folder beside a copy of what it names."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -117,32 +117,27 @@ def free_port():
         return str(free.getsockname()[1])
 
 
-def answers(url, process):
-    """Waits for a server."""
-    while True:
-        try:
-            return urllib.request.urlopen(url)
-        except OSError:
-            assert process.poll() is None, "the server ended"
-            time.sleep(0.2)
+@contextlib.contextmanager
+def serving(command, folder):
+    """A server while it runs: its address."""
+    port = free_port()
+    words = [sys.executable, "-m", *shlex.split(command), "--port", port]
+    server = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        assert f"http://127.0.0.1:{port}" in server.stdout.readline()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_serving(tmp_path):
     shutil.copy(ROOT / "docs/example/images/01.jpg", tmp_path / "room.png")
-    port = free_port()
-    start, *asked = (command.replace("8642", port) for command in commands("docs/serving.md"))
-    server = subprocess.Popen(
-        [sys.executable, "-m", *shlex.split(start.removesuffix(" &"))],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        answers(f"http://127.0.0.1:{port}/healthz", server)
+    start, *asked = commands("docs/serving.md")
+    with serving(start.removesuffix(" --port 8642 &"), tmp_path) as url:
+        asked = [command.replace("localhost:8642", url) for command in asked]
         words, depth, told, box, chat, health, metrics = (run(command, tmp_path) for command in asked)
-    finally:
-        server.terminate()
-        server.wait()
     assert json.loads(words)["value"]["type"] == "text"
     assert json.loads(depth)["value"]["png"]
     assert json.loads(told)["name"] == "toybox_refer"
@@ -152,17 +147,9 @@ def test_serving(tmp_path):
 
 
 def test_app(tmp_path):
-    port = free_port()
-    (start,) = (command.replace("8643", port) for command in commands("docs/app.md"))
-    app = subprocess.Popen(
-        [sys.executable, "-m", *shlex.split(start)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert app.stdout.readline().strip() == f"toy: http://127.0.0.1:{port}/"
-        page = answers(f"http://127.0.0.1:{port}", app).read().decode()
-    finally:
-        app.terminate()
-        app.wait()
+    (start,) = commands("docs/app.md")
+    with serving(start.removesuffix(" --port 8643"), tmp_path) as url:
+        page = urllib.request.urlopen(url).read().decode()
     assert "Random toybox scene" in page and "unified: toy" in page
 
 
@@ -213,6 +200,8 @@ def test_readme(tmp_path):
     with Image.open(tmp_path / "images/01.jpg") as picture:
         picture.save(tmp_path / "room.png")
     tiny_demo(tmp_path)
+    run("unified eval runs/demo --limit 4", tmp_path)
+    shutil.copytree(tmp_path / "runs/demo", tmp_path / "runs/other")
     done = []
     for line in commands("README.md"):
         command = line.split("  #")[0].strip()
@@ -222,7 +211,11 @@ def test_readme(tmp_path):
             command = (
                 re.sub(r"^(deepspeed|torchrun)", rf"\1 --master_port {free_port()}", command) + " --dry-run"
             )
-        run(command, tmp_path)
+        if command in ("unified app toy", "unified serve toy"):
+            with serving(command, tmp_path) as url:
+                assert urllib.request.urlopen(url if "app" in command else f"{url}/docs").status == 200
+        else:
+            run(command, tmp_path)
         done.append(command.split()[0])
     assert {"unified", "python", "deepspeed", "torchrun"} == set(done)
     assert all((tmp_path / name).exists() for name in ("depth.png", "box.png", "my_task.yaml"))

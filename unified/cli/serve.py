@@ -80,6 +80,7 @@ def serve(args: argparse.Namespace) -> int:
     app = build_app(pipe, Settings(args.batch, args.queue, args.timeout, token, limits))
     if args.host not in ("127.0.0.1", "::1", "localhost") and token is None:
         print("warning: anybody who reaches this address can ask; --token asks for a secret", file=sys.stderr)
+    listening.listen()  # whoever asks from here on waits for the server rather than being turned away
     print(f"{args.model}: http://{args.host}:{args.port}/docs", flush=True)
     config = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=args.timeout, timeout_keep_alive=75

@@ -300,12 +300,7 @@ def test_the_command_serves_until_it_is_stopped(tmp_path):
     try:
         assert f":{port}/docs" in process.stdout.readline()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            while True:
-                try:
-                    assert client.get("/healthz").json()["status"] == "ok"
-                    break
-                except httpx.ConnectError:
-                    assert process.poll() is None
+            assert client.get("/healthz").json()["status"] == "ok"
             refused = client.post("/v1/prompt", content=b"x" * 5_000_000)
             assert refused.status_code == 401  # the answer arrives though nobody wanted the body
             secret = {"Authorization": "Bearer sesame"}

@@ -69,11 +69,12 @@ def build_app(pipe: Pipeline, settings: Settings) -> FastAPI:
     name, begun, count = pipe.folder.name, int(time.time()), 0
     metrics = Metrics()
     batcher = Batcher(pipe, settings.batch, metrics.batch.observe)
-    workers = ThreadPoolExecutor(WORKERS, "pictures")
+    workers: ThreadPoolExecutor
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with batcher.running(), workers:
+        nonlocal workers
+        with batcher.running(), ThreadPoolExecutor(WORKERS, "pictures") as workers:
             yield
 
     app = FastAPI(title="unified", version=_version(), lifespan=lifespan, description=__doc__)
