@@ -14,6 +14,7 @@ from unified.serving.asking import asked_prompt, needed_fields
 from unified.serving.uploads import Limits, read_map, read_picture
 from unified.specs.load import LoadedTask
 from unified.specs.schema import FieldType
+from unified.specs.vocabulary import TEXT_LIKE
 from unified.values.types import DENSE_TYPES, Image
 
 HINTS: dict[FieldType, str] = {
@@ -37,7 +38,7 @@ class Blank:
     @property
     def label(self) -> str:
         words = self.name.replace("_", " ")
-        return words if self.kind in (self.name, "text", "label", "texts") else f"{words} ({self.kind})"
+        return words if self.kind in (self.name, "image", *TEXT_LIKE) else f"{words} ({self.kind})"
 
     @property
     def hint(self) -> str:

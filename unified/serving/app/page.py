@@ -54,11 +54,11 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args)
         except UserError as error:
-            message, title = str(error), "That cannot be answered"
+            message = str(error)
         except Exception:
             logger.exception("the app failed")
-            message, title = "The app failed; its log says why.", "Error"
-        raise gr.Error(html.escape(message, quote=False), duration=None, title=title, print_exception=False)
+            message = "the app failed; its log says why"
+        raise gr.Error(html.escape(message, quote=False), duration=None, print_exception=False)
 
     return telling
 
@@ -92,13 +92,14 @@ class Page:
         with gr.Row():
             with gr.Column(min_width=280):
                 mode = gr.State("task" if first else "free")
-                self.pictures = [
-                    Upload(
-                        type="filepath", format="png", sources=["upload", "clipboard"], height=280,
-                        visible=i == 0, label=f"image {i + 1}", elem_classes="picture", buttons=[],
-                    )
-                    for i in range(max(most, self.pipe.model.config.max_images))
-                ]  # fmt: skip
+                with gr.Row():
+                    self.pictures = [
+                        Upload(
+                            type="filepath", format="png", sources=["upload", "clipboard"], height=280,
+                            visible=i == 0, label=f"image {i + 1}", elem_classes="picture", buttons=[],
+                        )
+                        for i in range(max(most, self.pipe.model.config.max_images))
+                    ]  # fmt: skip
                 problem = gr.Markdown(visible=False, elem_classes="problem")
                 with gr.Tabs(selected="task" if first else "free") as tabs:
                     with gr.Tab("A task", id="task", visible=bool(first)) as task_tab:
