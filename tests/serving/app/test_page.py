@@ -86,8 +86,9 @@ def test_bad_uploads(page, upload, picture, message):
     assert raised.value.message.startswith(message) and raised.value.duration is None
     with pytest.raises(gr.Error, match="image 1: "):
         told(page.ask_freely)("what is this ?", "", file)
-    problem, slot, *others = page.received(0, "task", file, *rest)
-    assert problem["visible"] and problem["value"].startswith(message.replace("image", "image 1"))
+    problem, good, slot, *others = page.received(1, "task", file, file, *rest[1:])
+    assert problem["visible"] and problem["value"].startswith(message.replace("image", "image 2"))
+    assert "value" not in good
     assert slot["value"] is None and not any("value" in other for other in others)
 
 

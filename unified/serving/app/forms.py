@@ -105,12 +105,9 @@ class Form:
 
 
 def read_images(files: Iterable[str | None], limits: Limits) -> list[Image]:
-    """The pictures of a free prompt. Raises UserError for one that cannot be read."""
-    there = [file for file in files if file is not None]
-    return [
-        read_picture(read_file(file, name, limits), name, limits)
-        for file, name in ((file, f"image {i + 1}") for i, file in enumerate(there))
-    ]
+    """The pictures that are there, named by their slots. Raises UserError for one that cannot be read."""
+    named = [(file, f"image {i + 1}") for i, file in enumerate(files) if file is not None]
+    return [read_picture(read_file(file, name, limits), name, limits) for file, name in named]
 
 
 def read_file(file: str, name: str, limits: Limits) -> bytes:
