@@ -259,7 +259,7 @@ def _coordinates(text: str, kind: FieldType, name: str) -> list[list[float]]:
         numbers = [float(part) for part in re.split(r"[\s,;]+", text.strip(" ()[]"))]
     except ValueError:
         numbers = []
-    if not numbers or len(numbers) % group or not np.isfinite(numbers).all():
+    if not numbers or len(numbers) % group:
         what = "x1 y1 x2 y2" if group == 4 else "x y"
         raise UserError(f"field '{name}': '{text}' is not a place; write pixels of the image as: {what}")
     return [numbers[i : i + group] for i in range(0, len(numbers), group)]

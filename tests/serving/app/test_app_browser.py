@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from browser import PHONE, overflow, watched
@@ -14,6 +17,7 @@ from PIL import Image
 from unified.serving.app.page import Page, Settings
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[3]
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white")
 
 
@@ -169,3 +173,12 @@ def test_a_phone(browser, address, scheme):
         assert page.evaluate("document.body.classList.contains('dark')") is (scheme == "dark")
     page.close()
     assert all(url.startswith((address, "data:", "blob:")) for url in asked)
+
+
+@pytest.mark.usefixtures("browser")
+def test_the_picture_of_the_docs(tmp_path):
+    script = ROOT / "benchmarks/app_picture.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "app.png")], check=True, timeout=120)
+    size = (tmp_path / "app.png").stat().st_size
+    assert 20_000 < size < 150_000
+    assert Image.open(tmp_path / "app.png").width == Image.open(ROOT / "docs/pictures/app.png").width

@@ -12,6 +12,7 @@ from unified.errors import UserError
 from unified.serving.app.forms import Form, read_images
 from unified.serving.app.scenes import SHOWN, SIDE, examples, scene, typed
 from unified.serving.uploads import Limits
+from unified.sources.open import open_source
 from unified.specs.load import LoadedTask
 from unified.specs.schema import TaskSpec
 from unified.values.types import Boxes, Label, Number, Points, Texts
@@ -76,6 +77,20 @@ def test_examples_are_of_tasks_that_the_model_knows(pipe):
     assert [forms[name].task.spec.source.kind for name in examples(forms)] == list(SHOWN)
     few = {name: forms[name] for name in ("toybox_depth", "toybox_mood")}
     assert list(examples(few)) == ["toybox_depth"] and examples({}) == {}
+
+
+def test_boxes_of_scenes_are_understood(pipe):
+    """Location ids between the pixels that the model was trained on would give a third of these."""
+    made = Form.of(pipe.tasks["toybox_classify_region"])
+    looks = [
+        row["scene"]["things"][0] for row in map(open_source(made.task, "validation").__getitem__, range(20))
+    ]
+    answers = [
+        pipe.ask(made.task.name, (), {**f.pictures, **f.words}).text
+        for f in (scene(made, i) for i in range(20))
+    ]
+    right = [a == f"{k['colour']} {k['shape']}" for a, k in zip(answers, looks, strict=True)]
+    assert sum(right) >= 15
 
 
 def test_scenes_are_fresh(pipe):

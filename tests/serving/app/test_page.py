@@ -14,9 +14,11 @@ from conftest import LIMITS
 from gradio_client import Client, handle_file
 from PIL import Image
 
+import unified
 from unified.serving.app.answers import tokens_html
+from unified.serving.app.forms import Filled
 from unified.serving.app.page import Page, Settings, told
-from unified.serving.app.scenes import scene
+from unified.serving.app.scenes import draws_scenes, scene
 from unified.values.types import TYPES, Label, Number, Text
 
 
@@ -84,8 +86,9 @@ def test_bad_uploads(page, upload, picture, message):
     assert raised.value.message.startswith(message) and raised.value.duration is None
     with pytest.raises(gr.Error, match="image 1: "):
         told(page.ask_freely)("what is this ?", "", file)
-    problem, slot, *others = page.received(0, "task", file, *rest)
-    assert problem["visible"] and problem["value"].startswith(message.replace("image", "image 1"))
+    problem, good, slot, *others = page.received(1, "task", file, file, *rest[1:])
+    assert problem["visible"] and problem["value"].startswith(message.replace("image", "image 2"))
+    assert "value" not in good
     assert slot["value"] is None and not any("value" in other for other in others)
 
 
@@ -129,7 +132,7 @@ def test_forms_follow_the_task(page):
     task, about, fresh, *updates = page.filled("toybox_next_frame")
     assert task == "toybox_next_frame" and "third picture" in about and fresh.visible
     pictures, texts = updates[: len(page.pictures)], updates[len(page.pictures) :]
-    assert [u.get("label") for u in pictures if u["visible"]] == ["image 1 (image)", "image 2 (image)"]
+    assert [u.get("label") for u in pictures if u["visible"]] == ["image 1", "image 2"]
     assert not any(u["visible"] for u in texts) and not any("value" in u for u in pictures)
     filled = page.fresh_scene("toybox_segment_box")
     box = next(u for u in filled[3 + len(page.pictures) :] if u["visible"])
@@ -154,6 +157,16 @@ def test_a_model_without_tasks(pipe):
     bare = Page(Bare(), "bare", Settings())
     texts = str(bare.blocks.get_config_file())
     assert "Randomly initialised" in texts and "### Examples" not in texts
+
+
+def test_a_run(run, upload):
+    """`unified app runs/demo`: any model folder, with the few tasks that it carries."""
+    page = Page(unified.pipeline(run, "cpu"), str(run), Settings(limits=LIMITS))
+    assert page.forms
+    for name, form in page.forms.items():
+        filled = scene(form, 0) if draws_scenes(form) else Filled({"image": Image.new("RGB", (64, 64))})
+        words, *_ = page.ask_task(name, *slots(page, (name, filled), upload))
+        assert words
 
 
 def test_the_model_is_asked_one_at_a_time(page, pipe, upload, monkeypatch):

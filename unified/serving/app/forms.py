@@ -14,6 +14,7 @@ from unified.serving.asking import asked_prompt, needed_fields
 from unified.serving.uploads import Limits, read_map, read_picture
 from unified.specs.load import LoadedTask
 from unified.specs.schema import FieldType
+from unified.specs.vocabulary import TEXT_LIKE
 from unified.values.types import DENSE_TYPES, Image
 
 HINTS: dict[FieldType, str] = {
@@ -37,7 +38,7 @@ class Blank:
     @property
     def label(self) -> str:
         words = self.name.replace("_", " ")
-        return words if self.kind in (self.name, "text", "label", "texts") else f"{words} ({self.kind})"
+        return words if self.kind in (self.name, "image", *TEXT_LIKE) else f"{words} ({self.kind})"
 
     @property
     def hint(self) -> str:
@@ -104,12 +105,9 @@ class Form:
 
 
 def read_images(files: Iterable[str | None], limits: Limits) -> list[Image]:
-    """The pictures of a free prompt. Raises UserError for one that cannot be read."""
-    there = [file for file in files if file is not None]
-    return [
-        read_picture(read_file(file, name, limits), name, limits)
-        for file, name in ((file, f"image {i + 1}") for i, file in enumerate(there))
-    ]
+    """The pictures that are there, named by their slots. Raises UserError for one that cannot be read."""
+    named = [(file, f"image {i + 1}") for i, file in enumerate(files) if file is not None]
+    return [read_picture(read_file(file, name, limits), name, limits) for file, name in named]
 
 
 def read_file(file: str, name: str, limits: Limits) -> bytes:

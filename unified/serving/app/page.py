@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -29,11 +28,6 @@ from unified.serving.uploads import Limits
 from unified.values.types import Image
 
 logger = logging.getLogger(__name__)
-
-STYLE = Path(__file__).with_name("style.css")
-FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
-MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-"""Fonts of the machine: nothing is fetched."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +48,11 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args)
         except UserError as error:
-            message, title = str(error), "That cannot be answered"
+            message = str(error)
         except Exception:
             logger.exception("the app failed")
-            message, title = "The app failed; its log says why.", "Error"
-        raise gr.Error(html.escape(message, quote=False), duration=None, title=title, print_exception=False)
+            message = "the app failed; its log says why"
+        raise gr.Error(html.escape(message, quote=False), duration=None, print_exception=False)
 
     return telling
 
@@ -92,13 +86,14 @@ class Page:
         with gr.Row():
             with gr.Column(min_width=280):
                 mode = gr.State("task" if first else "free")
-                self.pictures = [
-                    Upload(
-                        type="filepath", format="png", sources=["upload", "clipboard"], height=280,
-                        visible=i == 0, label=f"image {i + 1}", elem_classes="picture", buttons=[],
-                    )
-                    for i in range(max(most, self.pipe.model.config.max_images))
-                ]  # fmt: skip
+                with gr.Row():
+                    self.pictures = [
+                        Upload(
+                            type="filepath", format="png", sources=["upload", "clipboard"], height=280,
+                            visible=i == 0, label=f"image {i + 1}", elem_classes="picture", buttons=[],
+                        )
+                        for i in range(max(most, self.pipe.model.config.max_images))
+                    ]  # fmt: skip
                 problem = gr.Markdown(visible=False, elem_classes="problem")
                 with gr.Tabs(selected="task" if first else "free") as tabs:
                     with gr.Tab("A task", id="task", visible=bool(first)) as task_tab:
@@ -272,7 +267,7 @@ class Page:
         offered one more."""
         slots = self._free_slots(pictures) if mode == "free" else [gr.update() for _ in pictures]
         try:
-            read_images(pictures[i : i + 1], self.settings.limits)
+            read_images([file if k == i else None for k, file in enumerate(pictures)], self.settings.limits)
         except UserError as error:
             slots[i]["value"] = None
             return [gr.update(value=html.escape(str(error), quote=False), visible=True), *slots]
@@ -283,14 +278,6 @@ class Page:
         last = max((i for i, picture in enumerate(pictures) if picture is not None), default=-1)
         shown = min(last + 2, self.pipe.model.config.max_images)
         return [gr.update(visible=i < shown, label=f"image {i + 1}") for i in range(len(pictures))]
-
-
-def look() -> dict[str, Any]:
-    """How the page looks, as `Blocks.launch` takes it."""
-    theme = gr.themes.Soft(
-        primary_hue="indigo", neutral_hue="slate", radius_size="md", font=FONT, font_mono=MONO
-    )
-    return {"theme": theme, "css_paths": STYLE, "footer_links": ["gradio", "settings"]}
 
 
 def _slots(

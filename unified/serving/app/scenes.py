@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import numpy.typing as npt
+
 from unified.serving.app.forms import Filled, Form
 from unified.serving.result import as_picture
 from unified.sources.fields import read_fields
@@ -13,7 +16,7 @@ from unified.specs.source_schema import ToyboxSource
 from unified.values.types import Boxes, Label, Number, Points, Text, Texts, Value
 
 SIDE = 256
-"""Pixels of a scene: answers are as good as at the 64 that the toy model was trained on."""
+"""Pixels of a scene. Answers of the toy model, which was trained on 64, are as good on all sizes."""
 
 SHOWN = {
     "vqa_colour": 0, "refer": 4, "depth": 3, "keypoints": 1, "grounded_caption": 4, "refer_mask": 2,
@@ -38,15 +41,17 @@ def scene(form: Form, index: int | None = None) -> Filled:
     source = open_source(task, "validation" if "validation" in splits else splits[-1])
     row = source[random.randrange(len(source)) if index is None else index]  # type: ignore[index,arg-type]
     values = read_fields(task, row, source)
+    # Places stand on whole pixels of the trained size: a model has hardly seen the location ids between them.
+    step = SIDE / spec.source.image_size
     pictures = {blank.name: as_picture(values[blank.name]) for blank in form.pictures}
     return Filled(
         {name: picture for name, picture in pictures.items() if picture is not None},
-        {blank.name: typed(values[blank.name]) for blank in (*form.texts, *form.lists)},
+        {blank.name: typed(values[blank.name], step) for blank in (*form.texts, *form.lists)},
     )
 
 
-def typed(value: Value) -> str:
-    """A value as somebody would type it into a form."""
+def typed(value: Value, step: float = 1) -> str:
+    """A value as somebody would type it into a form; places as multiples of `step` pixels."""
     match value:
         case Text(text):
             return text
@@ -57,10 +62,14 @@ def typed(value: Value) -> str:
         case Texts(items):
             return " | ".join(items)
         case Boxes():
-            return "  ".join(" ".join(f"{v:.0f}" for v in row) for row in value.xyxy)
+            return _places(value.xyxy, step)
         case Points():
-            return "  ".join(" ".join(f"{v:.0f}" for v in row) for row in value.xy)
+            return _places(value.xy, step)
     raise TypeError(f"{type(value).__name__} cannot be typed")
+
+
+def _places(rows: npt.NDArray[np.float64], step: float) -> str:
+    return "  ".join(" ".join(f"{round(v / step) * step:.0f}" for v in row) for row in rows)
 
 
 def examples(forms: dict[str, Form]) -> dict[str, Filled]:
