@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unified.errors import UserError, did_you_mean
 from unified.evaluation.cases import Case, read_cases
+from unified.evaluation.plain import describe
 from unified.evaluation.predictor import Predictor
 from unified.evaluation.report_training import GRIDS
 from unified.evaluation.samples import file_name, inputs_of, words_of
@@ -23,11 +24,15 @@ from unified.training.checkpoints import tag_of
 from unified.training.config import RunConfig
 from unified.training.launch import Ranks
 from unified.values.draw import draw, grid
-from unified.values.text_strip import PAPER, Run, text_strip
+from unified.values.text_strip import PAPER, Colour, Run, text_strip
 from unified.values.types import Image, Label, Number, Text, Texts, Value
 
 if TYPE_CHECKING:
     from unified.tokenization.processor import Processor
+
+
+WORDS: Colour = (219, 230, 250)
+"""Ground of answers in words."""
 
 
 def sampled_tasks(config: RunConfig, tasks: Sequence[LoadedTask]) -> list[LoadedTask]:
@@ -103,23 +108,25 @@ def task_grid(task: LoadedTask, cases: Sequence[Case], answers: Sequence[Value],
     cells: list[Image] = []
     for case, answer in zip(cases, answers, strict=True):
         images = inputs_of(case.example)
-        first = images[0] if images else BLANK
+        first = images[0] if images else Image(np.full((64, 64, 3), PAPER, np.uint8))
         cells.append(_with_prompt(images, words_of(case.example)))
         for name, value in (("target", case.target), ("prediction", answer)):
-            on = BLANK if isinstance(value, Text | Texts | Label | Number) else first
-            cells.append(draw(value, on, name, value_range=metres))
+            if isinstance(value, Text | Texts | Label | Number):
+                cells.append(_strip(Run(f"{name}: "), Run(describe(value) or "(no text)", WORDS), width=200))
+            else:
+                cells.append(draw(value, first, name, value_range=metres))
     sheet = grid(cells, columns=3)
-    head = text_strip([Run(f"{task.name}, step {step:,}")], sheet.size.width)
-    return Image(np.concatenate([np.asarray(head), sheet.pixels]))
+    head = _strip(Run(f"{task.name}, step {step:,}"), width=sheet.size.width)
+    return Image(np.concatenate([head.pixels, sheet.pixels]))
 
 
-BLANK = Image(np.full((8, 320, 3), PAPER, np.uint8))
-"""Under words that need no picture."""
+def _strip(*runs: Run, width: int = 320) -> Image:
+    return Image(np.asarray(text_strip(runs, width)))
 
 
 def _with_prompt(images: Sequence[Image], prompt: str) -> Image:
     """The input images beside one another, and the prompt below."""
     if len(images) < 2:
-        return draw(images[0], images[0], prompt) if images else draw(Text(prompt), BLANK)
+        return draw(images[0], images[0], prompt) if images else _strip(Run(prompt))
     beside = grid(images, columns=len(images))
     return draw(beside, beside, prompt)
