@@ -80,10 +80,12 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     from unified.evaluation.model_folder import build_processor, check_images
     from unified.specs.load import to_yaml
     from unified.training import setup
+    from unified.training.samples import SampleGrids, sampled_tasks
 
     mixture = setup.load_tasks(config)
     tasks = open_tasks(mixture, "train")
     setup.check_evaluation(config, [data.task for data in tasks])
+    sampled = sampled_tasks(config, [data.task for data in tasks])
     rows = {data.task.name: setup.rows_to_learn(data, config.data.overfit) for data in tasks}
     shares = rates(mixture, rows)
     tokenizers = setup.load_tokenizers(config)
@@ -178,6 +180,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
 
     # ------------------------------------------------------------------------------------ loop
     from unified.evaluation.evaluator import run_eval
+    from unified.evaluation.report import write_report
     from unified.training.export import export
     from unified.training.schedules import progress
     from unified.training.signals import StopRequest
@@ -187,6 +190,9 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     trackers = (
         open_trackers(config.track, config.folder, config.model_dump(mode="json"), step) if writes else []
     )
+    grids = None
+    if sampled and not args.dry_run:
+        grids = SampleGrids(config, sampled, processor, model.config, ranks, step)
     line = ProgressLine(list(rows)) if ranks.main else None
     skips = SkipLog(skipped, rows)
     meter = Meter(list(rows), config.data.batch_size)
@@ -226,6 +232,15 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
                         folder, ",".join(rows), split=config.eval.split, limit=config.eval.limit, out=out
                     )
 
+    def draw(grids: SampleGrids) -> None:
+        """Shows what the model answers by now."""
+        weights = engine.weights()
+        with meter.paused(), ranks.main_alone():
+            if ranks.main:
+                images = grids.draw(weights, step)
+                for tracker in trackers:
+                    tracker.show(step, images)
+
     with StopRequest() as stop, Feed(loader, skips, stop) as feed:
         while True:
             started = time.monotonic()
@@ -252,6 +267,8 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
                 save()
             if due(step, config.eval.every_steps):
                 publish(evaluate=True)
+            if grids is not None and due(step, config.samples.every_steps):
+                draw(grids)
 
         if meter.steps and not agreed.signal:
             report()
@@ -269,6 +286,9 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
         say(f"stopped by {name} at step {step:,} and saved; the same command continues")
         return 128 + agreed.signal
     publish(evaluate=config.eval.at_end)
+    with ranks.main_alone():
+        if ranks.main:
+            say(f"report: {write_report(config.folder)}")
     for name, count in skips.counts().items():
         say(f"{name}: {count:,} of {rows[name]:,} rows could not be used; they stand in {skips.path}")
     say(f"done: {step:,} steps in {seconds / 60:.1f} minutes; the model is in {config.folder / 'model'}")

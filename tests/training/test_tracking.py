@@ -1,9 +1,13 @@
 import json
+import sys
+import types
 
+import numpy as np
 import pytest
 
 from unified.errors import UserError
 from unified.training.tracking import JsonLines, ProgressLine, check_trackers, open_trackers
+from unified.values.types import Image
 
 VALUES = {
     "loss": 1.25, "token_accuracy": 0.5, "lr": 1e-3, "seconds": 60.0, "tokens_per_second": 1234.5,
@@ -53,3 +57,55 @@ def test_the_live_line_shows_every_task(capsys):
     line.close()
     out = capsys.readouterr().out
     assert "step 1,200" in out and "loss 1.250" in out and "unseen" not in out
+
+
+class Package(types.ModuleType):
+    """A tracker's package that writes down what it is told."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.told = []
+
+    def init(self, **given):
+        self.told.append(("init", given["project"], given["name"], given["config"]))
+        return self
+
+    def log(self, values, step):
+        self.told.append(("log", step, values))
+
+    def finish(self):
+        self.told.append(("finish",))
+
+    def Image(self, pixels):
+        return ("image", pixels.shape)
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_trackers_of_packages_that_one_installs(name, tmp_path, monkeypatch):
+    package = Package(name)
+    monkeypatch.setitem(sys.modules, name, package)
+    check_trackers([name])
+    (tracker,) = open_trackers([name], tmp_path / "run", {"seed": 1}, 0)
+    tracker.log(3, {"loss": 1.0})
+    tracker.show(3, {"a": Image(np.zeros((2, 4, 3), np.uint8))})
+    tracker.close()
+    assert package.told == [
+        ("init", "unified", "run", {"seed": 1}),
+        ("log", 3, {"loss": 1.0}),
+        ("log", 3, {"samples/a": ("image", (2, 4, 3))}),
+        ("finish",),
+    ]
+    monkeypatch.setitem(sys.modules, name, None)  # as if it were not there
+    with pytest.raises(UserError, match=f"track: {name} is not installed; pip install {name}"):
+        check_trackers(["jsonl", name])
+
+
+def test_pictures_go_to_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for tracker in open_trackers(["jsonl", "tensorboard"], tmp_path, {}, 0):
+        tracker.show(7, {"a": Image(np.full((2, 4, 3), 9, np.uint8))})
+        tracker.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (image,) = events.Images("samples/a")
+    assert (image.step, image.width, image.height) == (7, 4, 2)

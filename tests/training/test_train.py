@@ -44,8 +44,8 @@ def curve(run):
 
 @pytest.fixture(scope="module")
 def whole(folder):
-    """A run of two ranks from start to end, and what it printed."""
-    return folder / "runs/x", train(folder, 2)[0]
+    """A run of two ranks from start to end that draws samples, and what it printed."""
+    return folder / "runs/x", train(folder, 2, "samples={every_steps: 20, per_task: 1}")[0]
 
 
 def test_a_run_says_what_it_does(whole):
@@ -64,6 +64,16 @@ def test_a_run_learns_and_logs_every_task(whole):
     tasks = {k for s in steps for k in s if k.startswith("loss/")}
     assert tasks == {f"loss/toybox_{t}" for t in ("vqa_count", "refer", "depth", "paraphrase")}
     assert list(run.glob("tensorboard/events*"))
+
+
+def test_a_run_draws_samples_and_ends_with_a_report(whole):
+    """That training does not notice is in test_a_stopped_run_continues_to_the_same_bits, which draws none."""
+    run, out = whole
+    assert [path.name for path in (run / "samples").iterdir()] == ["step_00000020"]
+    assert len(list(run.glob("samples/*/toybox_*.png"))) == 4
+    page = (run / "report.html").read_text()
+    assert "not evaluated yet" in page and "step 20</figcaption>" in page and "train.py x.yaml" in page
+    assert f"report: {run.relative_to(run.parents[1])}/report.html" in out
 
 
 def test_only_the_newest_checkpoints_stay(whole):

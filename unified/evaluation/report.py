@@ -31,7 +31,7 @@ def write_report(run_dir: Path) -> Path:
     if results is not None and evaluated is not None:
         sections = [task_section(name, task, evaluated) for name, task in results.tasks.items()]
     steps, history = read_lines(run_dir / "metrics.jsonl"), _history(run_dir)
-    if results is None and not steps:
+    if results is None and not steps and not history:
         raise UserError(
             f"{run_dir}: neither metrics.jsonl nor eval/*/{RESULTS}: nothing to report yet; train or "
             "evaluate first"

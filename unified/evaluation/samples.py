@@ -34,7 +34,7 @@ def save_samples(
 ) -> list[dict[str, Any]]:
     """Writes the pictures of (case, prediction, score) under `out/samples/`, their names begin with `prefix`;
     returns what `TaskResult.samples` holds; a score of nan is none."""
-    folder = Path(SAMPLES) / re.sub(r"[^\w.-]+", "_", task.name)
+    folder = Path(SAMPLES) / file_name(task.name)
     (out / folder).mkdir(parents=True, exist_ok=True)
 
     def save(name: str, image: Image) -> str:
@@ -52,7 +52,7 @@ def save_samples(
             "prediction": _words(prediction),
             "score": score if np.isfinite(score) else None,
             "worded": words or isinstance(prediction, GroundedText),
-            "inputs": [save(f"{i}_input_{k}", image) for k, image in enumerate(_inputs(example))],
+            "inputs": [save(f"{i}_input_{k}", image) for k, image in enumerate(inputs_of(example))],
             "reference_image": None,
             "prediction_image": None,
         }
@@ -63,6 +63,11 @@ def save_samples(
             sample["prediction_image"] = save(f"{i}_prediction", draw(prediction, on, value_range=metres))
         samples.append(sample)
     return samples
+
+
+def file_name(task: str) -> str:
+    """A task's name as that of a file."""
+    return re.sub(r"[^\w.-]+", "_", task)
 
 
 def _words(value: Value) -> str:
@@ -82,7 +87,7 @@ def _back(example: Example, place: Value) -> Value:
     return example.geometries[0].inverse().apply(place) if example.geometries else place
 
 
-def _inputs(example: Example) -> list[Image]:
+def inputs_of(example: Example) -> list[Image]:
     """The input images; the places that the prompt names are drawn on the first."""
     images = list(example.images)
     places = [p for p in example.prompt if isinstance(p, Boxes | Points | Keypoints)]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from unified.evaluation.report import write_report
 from unified.sources.toybox.source import ToyboxRows
 from unified.specs.paths import resource
 from unified.specs.source_schema import ToyboxSource
@@ -22,8 +21,8 @@ PROMPTS = [
 
 
 def run_demo(run: Path, overrides: Sequence[str]) -> int:
-    """Trains configs/demo.yaml into `run`, which evaluates at its end; writes report.html and a picture, and
-    prints three prompts to try. Returns the exit code of the training when that fails."""
+    """Trains configs/demo.yaml into `run`, which evaluates at its end and writes report.html; writes a
+    picture and prints three prompts to try. Returns the exit code of the training when that fails."""
     command = [
         sys.executable,
         str(resource("train.py")),
@@ -33,12 +32,11 @@ def run_demo(run: Path, overrides: Sequence[str]) -> int:
     code = subprocess.run([*command, *overrides]).returncode
     if code:
         return code
-    report = write_report(run)
 
     row = ToyboxRows(ToyboxSource(type="toybox", kind="refer", image_size=128), "validation")[7]
     picture = run / "room.png"
     Image.fromarray(row["image"]).save(picture)
-    print(f"\nreport: {report}\n\nAsk it:")
+    print("\nAsk it:")
     for prompt in PROMPTS:
         print(f"  unified prompt {run} " + prompt.format(run=run, image=picture, phrase=row["phrase"]))
     return 0

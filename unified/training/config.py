@@ -119,6 +119,17 @@ class EvalConfig(Strict):
     """Rows of each task."""
 
 
+class SamplesConfig(Strict):
+    """Grids of what the model answers to the same examples of `eval.split` as it learns: pictures under
+    <run>/samples, in the report, and in the trackers that take pictures."""
+
+    every_steps: int | None = Field(default=None, ge=1)
+    """null: none are drawn."""
+    per_task: int = Field(default=4, ge=1, le=16)
+    tasks: list[str] = []
+    """Names; default: all of the run that have that split."""
+
+
 class RunConfig(Strict):
     """One run. Relative paths start at the current folder."""
 
@@ -144,7 +155,9 @@ class RunConfig(Strict):
     step out, though not 20 in a row. Either way its rows are written to <run>/not_a_number/."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
+    samples: SamplesConfig = SamplesConfig()
     track: list[str] = ["jsonl", "tensorboard"]
+    """Where the numbers go: jsonl, tensorboard, wandb, trackio."""
     log_every: int = Field(default=10, ge=1)
 
     @property

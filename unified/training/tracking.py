@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from unified.errors import UserError, did_you_mean
+from unified.values.types import Image
 
 METRICS = "metrics.jsonl"
 
@@ -18,6 +20,9 @@ class Tracker(Protocol):
     """`values` are flat: `loss`, `lr`, ..., and `loss/<task>`, `token_accuracy/<task>`."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def show(self, step: int, images: Mapping[str, Image]) -> None:
+        """Pictures by task; those who take none pass them over."""
 
     def close(self) -> None: ...
 
@@ -41,6 +46,9 @@ class JsonLines:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self.file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def show(self, step: int, images: Mapping[str, Image]) -> None:
+        """They are files of the run already."""
 
     def close(self) -> None:
         self.file.close()
@@ -67,6 +75,10 @@ class TensorBoard:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
+    def show(self, step: int, images: Mapping[str, Image]) -> None:
+        for name, image in images.items():
+            self.writer.add_image(f"samples/{name}", image.pixels, step, dataformats="HWC")
+
     def close(self) -> None:
         self.writer.close()
 
@@ -75,38 +87,65 @@ class Wandb:
     """Weights & Biases; the run's folder names the run."""
 
     def __init__(self, run: Path, config: Mapping[str, Any], start_step: int) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise UserError(
-                "track: wandb is not installed; pip install 'unified[wandb]', or leave it out"
-            ) from None
-        self.run = wandb.init(
+        self.wandb = importlib.import_module("wandb")
+        self.run = self.wandb.init(
             project="unified", name=run.name, dir=str(run), config=dict(config), resume="allow"
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self.run.log(dict(values), step=step)
 
+    def show(self, step: int, images: Mapping[str, Image]) -> None:
+        pictures = {f"samples/{name}": self.wandb.Image(image.pixels) for name, image in images.items()}
+        self.run.log(pictures, step=step)
+
     def close(self) -> None:
         self.run.finish()
+
+
+class Trackio:
+    """Trackio, on this machine unless its own variables say otherwise; the run's folder names the run."""
+
+    def __init__(self, run: Path, config: Mapping[str, Any], start_step: int) -> None:
+        self.trackio = importlib.import_module("trackio")
+        self.trackio.init(project="unified", name=run.name, config=dict(config), resume="allow")
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self.trackio.log(dict(values), step=step)
+
+    def show(self, step: int, images: Mapping[str, Image]) -> None:
+        pictures = {f"samples/{name}": self.trackio.Image(image.pixels) for name, image in images.items()}
+        self.trackio.log(pictures, step=step)
+
+    def close(self) -> None:
+        self.trackio.finish()
 
 
 TRACKERS: dict[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
     "jsonl": JsonLines,
     "tensorboard": TensorBoard,
     "wandb": Wandb,
+    "trackio": Trackio,
 }
+OPTIONAL = ("wandb", "trackio")
+"""Those whose package, of the same name, is not installed by default."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raises UserError for a name that no tracker has."""
+    """Raises UserError for a name that no tracker has, and for a package that is not installed."""
     for name in names:
         if name not in TRACKERS:
             raise UserError(
                 f"track: unknown tracker '{name}'{did_you_mean(name, list(TRACKERS))}; "
                 f"there are {', '.join(TRACKERS)}"
             )
+        if name in OPTIONAL:
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                raise UserError(
+                    f"track: {name} is not installed; pip install {name}, or leave it out of `track`"
+                ) from None
 
 
 def open_trackers(
