@@ -139,3 +139,9 @@ def test_data_folders_travel_in_the_wheel():
     for folder in ("tokenizers", "task_specs", "configs", "weights"):
         assert wheel["force-include"][folder] == f"unified/_resources/{folder}"
         assert (ROOT / folder).is_dir()
+
+
+def test_names_of_test_files_are_unique():
+    """Without packages pytest knows a test file by its name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
