@@ -28,6 +28,7 @@ from unified.cli import (
 )
 from unified.cli.parsing import Help, Parser, Version, add_debug, choices
 from unified.errors import UserError, file_error
+from unified.training.launch import spin_briefly
 
 GROUPS = (
     tasks,
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = _parse(words)
+        spin_briefly()
         code = args.run(args)
         sys.stdout.flush()  # here, where a closed pipe is caught
         return code

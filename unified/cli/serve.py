@@ -67,10 +67,6 @@ def serve(args: argparse.Namespace) -> int:
 
     import uvicorn
 
-    from unified.training.launch import prepare_threads
-
-    prepare_threads()
-
     from unified.serving.api.app import Settings, build_app
     from unified.serving.pipeline import pipeline
     from unified.serving.uploads import Limits

@@ -34,11 +34,17 @@ _peers: Peers | None = None
 
 
 def prepare_environment() -> None:
-    """Sets threads and the variables of a one-process run. To be called before torch is imported."""
+    """Sets threads and the variables of a one-process run. To be called before torch is imported.
+
+    Two torch processes that use all cores each slow one another down 10-50 times, so each gets cores / local
+    ranks unless the user has set OMP_NUM_THREADS.
+    """
     if "RANK" not in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         for name, value in _slurm_ranks(os.environ).items():
             os.environ.setdefault(name, value)
-    prepare_threads()
+    spin_briefly()
+    if not _threads_chosen():
+        os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // _local_world()))
     if "RANK" not in os.environ:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -52,17 +58,11 @@ def prepare_environment() -> None:
             os.environ["GLOO_SOCKET_IFNAME"] = interface
 
 
-def prepare_threads() -> None:
-    """Sets the threads of torch. To be called before it is imported.
-
-    Two torch processes that use all cores each slow one another down 10-50 times, so each gets cores / local
-    ranks unless the user has set OMP_NUM_THREADS. For the same reason threads that wait for one another (GNU
-    OpenMP) spin for a moment only: as fast on an idle machine, and no collapse beside a busy neighbour.
-    """
+def spin_briefly() -> None:
+    """Lets threads that wait for one another (GNU OpenMP) spin for a moment only: as fast on an idle machine,
+    and no collapse, of 10-50 times, beside a busy neighbour. To be called before torch is imported."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    if not _threads_chosen():
-        os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // _local_world()))
 
 
 def _slurm_ranks(slurm: Mapping[str, str]) -> dict[str, str]:
