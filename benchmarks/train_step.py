@@ -192,7 +192,7 @@ def main() -> None:
             taken, work = (taken + elapsed, work + products(model, batch)) if n else (0.0, 0.0)
         share = work / taken / best
         print(
-            f"{count} texts, packed: matrix products reach {share:.0%} of the peak, {best / 1e9:,.0f} Gop/s"
+            f"{count} texts, packed: matrix products at {share:.0%} of the peak, {best / 1e9:,.0f} Gop/s"
         )
 
 
