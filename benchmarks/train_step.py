@@ -191,9 +191,7 @@ def main() -> None:
             elapsed = step(packed, batch, optimizer, bf16, args.device)
             taken, work = (taken + elapsed, work + products(model, batch)) if n else (0.0, 0.0)
         share = work / taken / best
-        print(
-            f"{count} texts, packed: matrix products at {share:.0%} of the peak, {best / 1e9:,.0f} Gop/s"
-        )
+        print(f"{count} texts, packed: matrix products at {share:.0%} of the peak, {best / 1e9:,.0f} Gop/s")
 
 
 if __name__ == "__main__":
