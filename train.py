@@ -91,6 +91,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     tokenizers = setup.load_tokenizers(config)
     model = setup.build_model(config, tokenizers)
     check_images(model.config, [data.task for data in tasks])
+    config = setup.settle_precision(config, ranks)
     setup.choose_kernels(model, config.engine)
     image_tokenizer = setup.image_tokenizer(mixture, model.config, tokenizers)
     if config.init is None:
@@ -171,7 +172,7 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     say(setup.batch_arithmetic(config, ranks.world, micro_batch, tasks))
     say(setup.where_codes_come_from(config, tasks, codes))
     say(states_text(model, config, ranks.world))
-    say(f"device {ranks.device}, {torch.get_num_threads()} thread(s) a rank")
+    say(setup.device_text(config, ranks))
     say(
         f"continues {checkpoint} at step {step:,}"
         if checkpoint

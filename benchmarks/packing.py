@@ -21,6 +21,7 @@ from unified.data.lengths import budgets, measure, suggested
 from unified.data.mixture import rates
 from unified.data.order import MixtureOrder
 from unified.data.packing import lengths, pack
+from unified.devices import computes_bf16
 from unified.evaluation.model_folder import build_processor
 from unified.objectives.base import build_objective
 from unified.training import setup
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
+    bf16 = config.engine.precision != "fp32" and computes_bf16(args.device)
     mixture, tokenizers = setup.load_tasks(config), setup.load_tokenizers(config)
     tasks = open_tasks(mixture, "train")
     rows = {data.task.name: len(data.source) for data in tasks}
@@ -54,7 +56,6 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"padded": [], "packed": []}
     places = {"padded": 0, "packed": 0}
     tokens = 0
-    bf16 = config.engine.precision != "fp32"
     for step in range(args.steps + 2):
         examples = [dataset[i][0] for i in range(step * micro_batch, (step + 1) * micro_batch)]
         packed = pack([lengths(e) for e in examples], *budget)
@@ -79,7 +80,7 @@ def main() -> None:
 
     print(
         f"{args.config} {' '.join(args.overrides)}: {model.num_parameters():,} parameters, {micro_batch} "
-        f"examples at once, {config.engine.precision}, {args.device}, {torch.get_num_threads()} thread(s)"
+        f"examples at once, {'bf16' if bf16 else 'fp32'}, {args.device}, {torch.get_num_threads()} thread(s)"
     )
     print(f"packed rows of at most {budget[0]} + {budget[1]} positions")
     print(f"{'':8} {'fill':>7} {'useful tokens/s':>16}")

@@ -22,6 +22,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from unified.data.collate import Batch, collate, collate_packed
 from unified.data.packing import lengths, pack
+from unified.devices import computes_bf16
 from unified.model import UnifiedConfig, UnifiedModel
 from unified.model.configuration import SIZES
 from unified.objectives.base import build_objective
@@ -146,13 +147,14 @@ def step(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", default="base", choices=[name for name in SIZES if name != "toy"])
-    parser.add_argument("--precision", default="bf16", choices=["bf16", "fp32"])
+    parser.add_argument("--precision", choices=["bf16", "fp32"], help="default: bf16 where it is in hardware")
     parser.add_argument("--examples", type=int, default=16)
     parser.add_argument("--longest", type=int, nargs=2, default=(256, 128), metavar=("IN", "OUT"))
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    bf16 = args.precision == "bf16"
+    bf16 = computes_bf16(args.device) if args.precision is None else args.precision == "bf16"
+    args.precision = "bf16" if bf16 else "fp32"
     model = ours(args.size, args.device)
     runs: dict[str, Ours | Theirs] = {
         "unified, packed": Ours(model, packed=True),

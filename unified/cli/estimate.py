@@ -51,6 +51,8 @@ def estimate(args: argparse.Namespace) -> int:
     if (args.encoder is None) != (args.decoder is None):
         raise UserError("give both of --encoder and --decoder, the positions of an example, or neither")
     config = load_config(args.config, args.overrides)
+    if config.engine.precision == "auto":
+        config = setup.with_precision(config, "autocast_bf16")  # of the GPUs, not of this machine
     tokenizers = setup.load_tokenizers(config)
     shapes = _shapes(args.sizes, config, tokenizers)
     micro = config.data.micro_batch or max(1, config.data.batch_size // args.gpus)

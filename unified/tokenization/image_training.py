@@ -66,7 +66,8 @@ class ImageTrainingConfig(BaseModel):
     discriminator: DiscriminatorConfig | None = None
     start_from: str | None = None
     """Weights to start from instead of random ones."""
-    precision: str = Field("bf16", pattern="^(bf16|fp32)$")
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of matrix products; auto: bf16 where the device has it in hardware."""
     threads: int = Field(1, ge=1)
     """CPU threads of each process."""
     seed: int = 0

@@ -91,9 +91,10 @@ class OptimConfig(Strict):
 class EngineConfig(Strict):
     zero: Literal[0, 1, 2, 3] = 0
     """ZeRO stage: 0 nothing, 1 optimiser state, 2 gradients too, 3 parameters too are split over ranks."""
-    precision: Literal["fp32", "autocast_bf16", "bf16", "fp16"] = "fp32"
-    """autocast_bf16: float32 weights, matrix products in bfloat16 (fastest on CPUs that have AVX512-BF16).
-    bf16, fp16: DeepSpeed's own, with float32 master weights; they need `zero` 1-3."""
+    precision: Literal["fp32", "auto", "autocast_bf16", "bf16", "fp16"] = "fp32"
+    """autocast_bf16: float32 weights, matrix products in bfloat16. auto: that where every rank's device has
+    bfloat16 in hardware, else fp32. bf16, fp16: DeepSpeed's own, with float32 master weights; they need
+    `zero` 1-3."""
     activation_checkpointing: bool = False
     attention: Literal["sdpa", "flex"] = "sdpa"
     """Kernels of packed rows. flex computes no block in which nothing is seen; it needs a GPU."""

@@ -88,6 +88,8 @@ def _torchvision() -> Iterator[Finding]:
 def _accelerator() -> Iterator[Finding]:
     import torch
 
+    from unified.devices import computes_bf16
+
     if not torch.cuda.is_available():
         built = torch.version.cuda
         why = (
@@ -97,11 +99,12 @@ def _accelerator() -> Iterator[Finding]:
         )
         seen = shutil.which("nvidia-smi") is not None
         hint = ", though nvidia-smi is here: install the torch build for its driver" if seen else ""
-        yield Finding("accelerator", "note", f"none: {why}{hint}; training runs on the CPU")
+        bf16 = "has bfloat16" if computes_bf16("cpu") else "lacks bfloat16: engine.precision auto is fp32 here"
+        yield Finding("accelerator", "note", f"none: {why}{hint}; training runs on the CPU, which {bf16}")
         return
     for i in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(i)
-        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: set engine.precision to fp16 or fp32"
+        bf16 = "bf16" if computes_bf16(f"cuda:{i}") else "no bf16: set engine.precision to fp16 or fp32"
         name = torch.cuda.get_device_name(i)
         yield Finding(
             f"cuda:{i}", "good", f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {bf16}"

@@ -13,6 +13,7 @@ import torch
 
 from unified.data.code_cache import CachedCodes, open_codes, why_not
 from unified.data.dataset import TaskData
+from unified.devices import computes_bf16
 from unified.errors import UserError, did_you_mean, file_error
 from unified.evaluation.model_folder import find_model_folder, read_config, read_weights
 from unified.model import initialisation
@@ -23,6 +24,7 @@ from unified.specs.load import LoadedMixture, LoadedTask, MixtureTask, list_task
 from unified.specs.schema import MixtureEntry, MixtureSpec
 from unified.tokenization.tokenizer_set import TokenizerSet, require_same
 from unified.training.config import EngineConfig, RunConfig
+from unified.training.launch import Ranks
 from unified.values.types import DENSE_TYPES
 
 TOKENIZER = "tokenizer"
@@ -150,6 +152,30 @@ def build_model(config: RunConfig, tokenizers: TokenizerSet) -> UnifiedModel:
             f"{error}. Perhaps they do not fit model.overrides {config.model.overrides}; keep to changes "
             "like dropout, or train from random weights (init=null model.size=...)"
         ) from error
+
+
+def settle_precision(config: RunConfig, ranks: Ranks) -> RunConfig:
+    """The config with `engine.precision: auto` replaced by what all ranks compute fast."""
+    if config.engine.precision != "auto":
+        return config
+    able = ranks.sum(torch.tensor([float(computes_bf16(ranks.device))])).item()
+    return with_precision(config, "autocast_bf16" if able == ranks.world else "fp32")
+
+
+def with_precision(config: RunConfig, precision: str) -> RunConfig:
+    engine = config.engine.model_copy(update={"precision": precision})
+    return config.model_copy(update={"engine": engine})
+
+
+def device_text(config: RunConfig, ranks: Ranks) -> str:
+    """Where a run computes, and a warning where it asks for a precision that this device has to emulate."""
+    text = f"device {ranks.device}, {torch.get_num_threads()} thread(s) a rank"
+    if "bf16" in config.engine.precision and not computes_bf16(ranks.device):
+        text += (
+            f"\nwarning: engine.precision {config.engine.precision}: this device has no bfloat16 in hardware "
+            "and is many times slower with it; set `auto` or `fp32`"
+        )
+    return text
 
 
 def choose_kernels(model: UnifiedModel, engine: EngineConfig) -> None:
