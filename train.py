@@ -65,8 +65,6 @@ def train(args: argparse.Namespace, command: Sequence[str]) -> int:
     check_trackers(config.track)
 
     # --------------------------------------------------------------------------- processes
-    import torch
-
     from unified.training import launch
 
     ranks = launch.start()

@@ -1,19 +1,23 @@
 """What is built from a config, and what is refused."""
 
 import json
+import platform
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from unified.data.dataset import TaskData
 from unified.data.streaming import StreamedRows
+from unified.devices import computes_bf16
 from unified.errors import UserError
 from unified.specs.load import load_mixture
 from unified.tokenization.tokenizer_set import TokenizerSet
 from unified.training import setup
 from unified.training.config import RunConfig
 from unified.training.export import export
+from unified.training.launch import Ranks
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +154,43 @@ def test_an_export_tells_of_the_runs_before(exported, config, tokenizers, tmp_pa
     card = (tmp_path / "later/model/README.md").read_text()
     assert "1. `train.py`: 1 steps of 8 examples, seed 0, from random weights" in card
     assert f"2. `train.py more`: 9 steps of 8 examples, seed 5, from {exported}" in card
+
+
+@pytest.mark.parametrize(
+    ("able", "precision"),
+    [((True, True), "autocast_bf16"), ((True, False), "fp32"), ((False, False), "fp32")],
+)
+def test_automatic_precision_is_what_all_ranks_compute(config, monkeypatch, able, precision):
+    class Two(Ranks):
+        def sum(self, values):
+            return values + able[1]
+
+    monkeypatch.setattr(setup, "computes_bf16", lambda device: able[0])
+    ranks = Two(rank=0, world=2, local_rank=0, device=torch.device("cpu"), group=None)
+    chosen = setup.settle_precision(config(engine={"precision": "auto", "zero": 1}), ranks)
+    assert chosen.engine.precision == precision and chosen.engine.zero == 1
+    given = config(engine={"precision": "fp32"})
+    assert setup.settle_precision(given, ranks) is given
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "warned"),
+    [
+        ("autocast_bf16", False, True),
+        ("bf16", False, True),
+        ("autocast_bf16", True, False),
+        ("fp32", False, False),
+    ],
+)
+def test_emulated_precision_is_warned_of(config, monkeypatch, precision, able, warned):
+    monkeypatch.setattr(setup, "computes_bf16", lambda device: able)
+    ranks = Ranks(rank=0, world=1, local_rank=0, device=torch.device("cpu"), group=None)
+    text = setup.device_text(config(engine={"precision": precision, "zero": 1}), ranks)
+    assert ("no bfloat16 in hardware" in text) is warned
+
+
+def test_bfloat16_of_this_processor():
+    flags = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not flags.exists():
+        pytest.skip("reads the flags of an x86 processor from /proc/cpuinfo")
+    assert computes_bf16("cpu") == ("avx512_bf16" in flags.read_text())

@@ -14,6 +14,7 @@ import torch
 from processes import ROOT, finish, run, start
 from safetensors.torch import load_file
 
+from unified.devices import computes_bf16
 from unified.evaluation.model_folder import load_model_folder
 from unified.specs.load import to_yaml
 from unified.training.checkpoints import complete
@@ -164,6 +165,12 @@ def test_two_jobs_at_one_port(folder):
     assert done.returncode == 2
     assert f"error: the ranks cannot meet at 127.0.0.1:{port}" in done.stderr
     assert "deepspeed --master_port N" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_automatic_precision_is_settled_before_anything_is_built(folder):
+    out, _ = train(folder, 2, "--dry-run", "run=runs/auto", "engine.precision=auto")
+    assert f"precision: {'autocast_bf16' if computes_bf16('cpu') else 'fp32'}\n" in out
+    assert "warning: engine.precision" not in out and "dry run: one step in" in out
 
 
 def test_a_dry_run_writes_nothing(folder):

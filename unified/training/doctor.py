@@ -99,7 +99,7 @@ def _accelerator() -> Iterator[Finding]:
         )
         seen = shutil.which("nvidia-smi") is not None
         hint = ", though nvidia-smi is here: install the torch build for its driver" if seen else ""
-        bf16 = "has bfloat16" if computes_bf16("cpu") else "lacks bfloat16: engine.precision auto is fp32 here"
+        bf16 = "has bfloat16" if computes_bf16("cpu") else "has no bfloat16: engine.precision auto means fp32"
         yield Finding("accelerator", "note", f"none: {why}{hint}; training runs on the CPU, which {bf16}")
         return
     for i in range(torch.cuda.device_count()):
