@@ -21,7 +21,7 @@ from unified.data.lengths import budgets, measure, suggested
 from unified.data.mixture import rates
 from unified.data.order import MixtureOrder
 from unified.data.packing import lengths, pack
-from unified.devices import computes_bf16
+from unified.devices import uses_bf16
 from unified.evaluation.model_folder import build_processor
 from unified.objectives.base import build_objective
 from unified.training import setup
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
-    bf16 = config.engine.precision != "fp32" and computes_bf16(args.device)
+    bf16 = uses_bf16(config.engine.precision, args.device)
     mixture, tokenizers = setup.load_tasks(config), setup.load_tokenizers(config)
     tasks = open_tasks(mixture, "train")
     rows = {data.task.name: len(data.source) for data in tasks}

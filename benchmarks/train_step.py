@@ -22,7 +22,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from unified.data.collate import Batch, collate, collate_packed
 from unified.data.packing import lengths, pack
-from unified.devices import computes_bf16
+from unified.devices import uses_bf16
 from unified.model import UnifiedConfig, UnifiedModel
 from unified.model.configuration import SIZES
 from unified.objectives.base import build_objective
@@ -99,9 +99,9 @@ class Theirs:
         return loss
 
 
-def peak(precision: str, device: str) -> float:
+def peak(bf16: bool, device: str) -> float:
     """Operations a second of a large matrix product, the best of several."""
-    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    dtype = torch.bfloat16 if bf16 else torch.float32
     side = 8192 if device == "cuda" else 2048
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best = 0.0
@@ -147,14 +147,13 @@ def step(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", default="base", choices=[name for name in SIZES if name != "toy"])
-    parser.add_argument("--precision", choices=["bf16", "fp32"], help="default: bf16 where it is in hardware")
+    parser.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
     parser.add_argument("--examples", type=int, default=16)
     parser.add_argument("--longest", type=int, nargs=2, default=(256, 128), metavar=("IN", "OUT"))
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    bf16 = computes_bf16(args.device) if args.precision is None else args.precision == "bf16"
-    args.precision = "bf16" if bf16 else "fp32"
+    bf16 = uses_bf16(args.precision, args.device)
     model = ours(args.size, args.device)
     runs: dict[str, Ours | Theirs] = {
         "unified, packed": Ours(model, packed=True),
@@ -177,13 +176,13 @@ def main() -> None:
                 if isinstance(run, Ours) and run.packed:
                     tokens += batch.n_tokens
     print(f"{args.size}, {args.examples} texts of up to {args.longest[0]} + {args.longest[1]} tokens, "
-          f"{args.precision}, {args.device}, {torch.get_num_threads()} thread(s)")  # fmt: skip
+          f"{'bf16' if bf16 else 'fp32'}, {args.device}, {torch.get_num_threads()} thread(s)")  # fmt: skip
     for name, run in runs.items():
         count = sum(p.numel() for p in run.model.parameters())
         print(f"{name:16} {count:>13,} parameters {tokens / sum(seconds[name]):>9,.0f} tokens/s "
               f"{sum(seconds['T5']) / sum(seconds[name]):>6.2f}x T5")  # fmt: skip
     del run, runs["T5"], optimizers  # their memory is needed
-    best = peak(args.precision, args.device)
+    best = peak(bf16, args.device)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
     packed = Ours(model, packed=True)
     for count in (args.examples, 3 * args.examples):

@@ -20,3 +20,8 @@ def computes_bf16(device: torch.device | str) -> bool:
     if platform.machine() in ("x86_64", "AMD64"):
         return torch.cpu._is_avx512_bf16_supported()  # processors with AMX have it too
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def uses_bf16(precision: str, device: torch.device | str) -> bool:
+    """Whether the device's matrix products are of bfloat16 in `precision`: auto, fp32 or a name with bf16."""
+    return computes_bf16(device) if precision == "auto" else "bf16" in precision

@@ -37,6 +37,11 @@ def test_table_of_sizes_stages_and_batches(estimate):
     assert "this run, zero 1, micro-batch 2: weights" in out and "bf16, 2 GPU(s)" in out
 
 
+def test_automatic_precision_is_that_of_gpus(estimate):
+    words = ("--sizes", "small", "--gpus", "2", "--micro-batch", "2", "-n", "8")
+    assert estimate("engine.precision=auto", *words) == estimate("engine.precision=autocast_bf16", *words)
+
+
 def test_json_says_all_parts(estimate):
     lines = json.loads(estimate("--sizes", "base", "--encoder", "64", "--decoder", "32", "--json"))
     parts = ("weights", "gradients", "optimizer", "mean", "buffers", "activations")

@@ -10,7 +10,7 @@ import torch
 
 from unified.data.dataset import TaskData
 from unified.data.streaming import StreamedRows
-from unified.devices import computes_bf16
+from unified.devices import computes_bf16, uses_bf16
 from unified.errors import UserError
 from unified.specs.load import load_mixture
 from unified.tokenization.tokenizer_set import TokenizerSet
@@ -194,3 +194,5 @@ def test_bfloat16_of_this_processor():
     if platform.machine() != "x86_64" or not flags.exists():
         pytest.skip("reads the flags of an x86 processor from /proc/cpuinfo")
     assert computes_bf16("cpu") == ("avx512_bf16" in flags.read_text())
+    assert uses_bf16("auto", "cpu") == computes_bf16("cpu")
+    assert [uses_bf16(name, "cpu") for name in ("fp32", "bf16", "autocast_bf16")] == [False, True, True]

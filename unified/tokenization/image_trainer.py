@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from unified.devices import computes_bf16
+from unified.devices import uses_bf16
 from unified.errors import UserError
 from unified.tokenization.image_training import CropConfig, DiscriminatorConfig, ImageTrainingConfig
 from unified.tokenization.muon import Muon
@@ -155,8 +155,7 @@ class ImageTrainer:
         return max(crops, key=lambda c: float(c.float().std()))
 
     def _autocast(self) -> torch.autocast:
-        wanted = self.config.precision
-        bf16 = computes_bf16(self.device) if wanted == "auto" else wanted == "bf16"
+        bf16 = uses_bf16(self.config.precision, self.device)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
     def _generator_loss(self, images: Tensor, step: int) -> tuple[Tensor, Tensor, dict[str, float]]:

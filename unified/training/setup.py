@@ -163,6 +163,7 @@ def settle_precision(config: RunConfig, ranks: Ranks) -> RunConfig:
 
 
 def with_precision(config: RunConfig, precision: str) -> RunConfig:
+    """The config with another `engine.precision`, the rest unchanged."""
     engine = config.engine.model_copy(update={"precision": precision})
     return config.model_copy(update={"engine": engine})
 
